@@ -1,0 +1,522 @@
+//! The file as it is written, and the checks that make a [`Scenario`] of it.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use toml::Spanned;
+
+use crate::error::Invalid;
+use crate::units::Span;
+use crate::{
+    Chain, Fault, FaultKind, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent, Role,
+    Scenario, ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Victim,
+};
+
+/// Networks whose workload is built into the node.
+const NETWORKS: [&str; 1] = ["hash-chain"];
+/// Longest task, in steps: some minutes of one core.
+const STEPS_MAX: u64 = 1_000_000_000;
+/// Most jobs of one user.
+const JOBS_MAX: usize = 10_000;
+/// Most state updates of one run.
+const UPDATES_MAX: u64 = 100_000;
+/// Fewest blocks in an update interval: a voting window is 1/32 of it and must span some.
+const BLOCKS_PER_INTERVAL_MIN: u32 = 60;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Spanned<String>,
+    summary: Spanned<String>,
+    updates: Spanned<u64>,
+    deadline: Spanned<Span>,
+    #[serde(default)]
+    chain: ChainTable,
+    #[serde(default)]
+    network: NetworkTable,
+    #[serde(default)]
+    validator: Vec<Spanned<GroupTable>>,
+    #[serde(default)]
+    worker: Vec<Spanned<GroupTable>>,
+    #[serde(default)]
+    user: Vec<Spanned<UserTable>>,
+    #[serde(default)]
+    transfer: Vec<TransferTable>,
+    #[serde(default)]
+    fault: Vec<FaultTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ChainTable {
+    block_time: Option<Spanned<Span>>,
+    update_interval: Option<Spanned<Span>>,
+    approval: Option<Spanned<Percent>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct NetworkTable {
+    latency: Option<Spanned<MomentValue>>,
+    loss: Option<Spanned<Percent>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupTable {
+    count: Spanned<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserTable {
+    count: Spanned<usize>,
+    #[serde(default)]
+    job: Vec<JobTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobTable {
+    network: Spanned<String>,
+    steps: Spanned<u64>,
+    payment: Option<Spanned<Sno>>,
+    after_update: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransferTable {
+    from: Spanned<String>,
+    to: Spanned<String>,
+    amount: Spanned<Sno>,
+    after_update: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultTable {
+    kind: Spanned<String>,
+    host: Spanned<String>,
+    at: Spanned<MomentValue>,
+    down_for: Spanned<MomentValue>,
+}
+
+/// `"3h"` or `{ from = "1h", to = "3h" }`.
+struct MomentValue(Moment);
+
+impl<'de> Deserialize<'de> for MomentValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MomentValue, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Range {
+            from: Span,
+            to: Span,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = MomentValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a duration such as \"3h\", or a range such as { from = \"1h\", to = \"3h\" }",
+                )
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<MomentValue, E> {
+                let fixed = Span::deserialize(serde::de::value::StrDeserializer::new(text))?;
+                Ok(MomentValue(Moment::Fixed(fixed.0)))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MomentValue, A::Error> {
+                let Range { from, to } = Range::deserialize(MapAccessDeserializer::new(map))?;
+                if from > to {
+                    return Err(A::Error::custom(
+                        "the range ends before it begins: `from` must not exceed `to`",
+                    ));
+                }
+                Ok(MomentValue(Moment::Within(from.0, to.0)))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+pub(crate) fn parse(origin: &str, text: &str) -> Result<Scenario, ScenarioError> {
+    let file: File = toml::from_str(text)
+        .map_err(|e| Invalid::at(origin, text, e.span(), e.message().trim().to_owned()))?;
+    let check = Check { origin, text };
+    let scenario = check.scenario(&file)?;
+    check.plan(&file, &scenario)?;
+    Ok(scenario)
+}
+
+/// Checks that need more than one value at a time; errors point into the text.
+struct Check<'a> {
+    origin: &'a str,
+    text: &'a str,
+}
+
+impl Check<'_> {
+    fn refuse<T>(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Result<T, ScenarioError> {
+        Err(Invalid::at(
+            self.origin,
+            self.text,
+            Some(span),
+            message.into(),
+        ))
+    }
+
+    fn scenario(&self, file: &File) -> Result<Scenario, ScenarioError> {
+        let name = file.name.as_ref();
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(kebab) {
+            return self.refuse(
+                file.name.span(),
+                "a name has lower-case letters, digits and hyphens only",
+            );
+        }
+        if file.summary.as_ref().is_empty() || file.summary.as_ref().contains('\n') {
+            return self.refuse(
+                file.summary.span(),
+                "a summary is one line, and not an empty one",
+            );
+        }
+        if !(1..=UPDATES_MAX).contains(file.updates.as_ref()) {
+            return self.refuse(
+                file.updates.span(),
+                format!("a run has 1 to {UPDATES_MAX} state updates"),
+            );
+        }
+        let chain = self.chain(&file.chain)?;
+        let network = self.network(&file.network)?;
+        let validators = self.groups(&file.validator)?;
+        let workers = self.groups(&file.worker)?;
+        let users = self.users(&file.user, *file.updates.as_ref())?;
+        if validators == 0 || workers == 0 {
+            let missing = if validators == 0 {
+                Role::Validator
+            } else {
+                Role::Worker
+            };
+            let message = format!("there is no {missing}: add [[{missing}]] with a count");
+            return Err(Invalid::at(self.origin, self.text, None, message));
+        }
+        if validators + workers + users.len() > HOSTS_MAX {
+            let message = format!(
+                "{} hosts: at most {HOSTS_MAX}",
+                validators + workers + users.len()
+            );
+            return Err(Invalid::at(self.origin, self.text, None, message));
+        }
+        let deadline = file.deadline.as_ref().0;
+        let shortest = chain
+            .update_interval
+            .saturating_mul(u32::try_from(*file.updates.as_ref()).unwrap_or(u32::MAX));
+        if deadline <= shortest {
+            let message = format!(
+                "the deadline leaves no time: {} updates need more than {shortest:?}",
+                { file.updates.as_ref() }
+            );
+            return self.refuse(file.deadline.span(), message);
+        }
+        let mut scenario = Scenario {
+            name: name.clone(),
+            summary: file.summary.as_ref().clone(),
+            updates: *file.updates.as_ref(),
+            deadline,
+            chain,
+            network,
+            validators,
+            workers,
+            users,
+            transfers: Vec::new(),
+            faults: Vec::new(),
+        };
+        scenario.transfers = file
+            .transfer
+            .iter()
+            .map(|t| self.transfer(t, &scenario))
+            .collect::<Result<_, _>>()?;
+        scenario.faults = file
+            .fault
+            .iter()
+            .map(|f| self.fault(f, &scenario))
+            .collect::<Result<_, _>>()?;
+        Ok(scenario)
+    }
+
+    fn chain(&self, table: &ChainTable) -> Result<Chain, ScenarioError> {
+        let seconds = |value: &Option<Spanned<Span>>, default: u64| match value {
+            None => Ok(Duration::from_secs(default)),
+            Some(span) if span.as_ref().0.is_zero() || span.as_ref().0.subsec_nanos() != 0 => self
+                .refuse(
+                    span.span(),
+                    "the chain counts in whole seconds, at least one",
+                ),
+            Some(span) => Ok(span.as_ref().0),
+        };
+        let block_time = seconds(&table.block_time, 2)?;
+        let update_interval = seconds(&table.update_interval, 8 * 60 * 60)?;
+        if update_interval < block_time * BLOCKS_PER_INTERVAL_MIN {
+            let span = table
+                .update_interval
+                .as_ref()
+                .or(table.block_time.as_ref())
+                .map(Spanned::span);
+            let message =
+                format!("an update interval must span at least {BLOCKS_PER_INTERVAL_MIN} blocks");
+            return Err(Invalid::at(self.origin, self.text, span, message));
+        }
+        let approval_percent = match &table.approval {
+            None => 66,
+            Some(share) => match share.as_ref().whole() {
+                Some(percent @ 51..=100) => percent,
+                _ => {
+                    return self.refuse(
+                        share.span(),
+                        "the share to exceed is a whole per cent from 51% to 100%",
+                    );
+                }
+            },
+        };
+        Ok(Chain {
+            block_time,
+            update_interval,
+            approval_percent,
+        })
+    }
+
+    fn network(&self, table: &NetworkTable) -> Result<Network, ScenarioError> {
+        let latency = match &table.latency {
+            None => Latency {
+                min: Duration::from_millis(5),
+                max: Duration::from_millis(60),
+            },
+            Some(value) => {
+                let (min, max) = match value.as_ref().0 {
+                    Moment::Fixed(at) => (at, at),
+                    Moment::Within(from, to) => (from, to),
+                };
+                if min.is_zero() || max > Duration::from_secs(60) {
+                    return self.refuse(value.span(), "a latency lies between 1ms and 1m");
+                }
+                Latency { min, max }
+            }
+        };
+        let loss = match &table.loss {
+            None => Percent::default(),
+            Some(share) if share.as_ref().probability() > 0.9 => {
+                return self.refuse(
+                    share.span(),
+                    "more than 90% loss leaves no network; use a partition instead",
+                );
+            }
+            Some(share) => *share.as_ref(),
+        };
+        Ok(Network { latency, loss })
+    }
+
+    fn count(&self, count: &Spanned<usize>) -> Result<usize, ScenarioError> {
+        if !(1..=HOSTS_MAX).contains(count.as_ref()) {
+            return self.refuse(count.span(), format!("a group has 1 to {HOSTS_MAX} hosts"));
+        }
+        Ok(*count.as_ref())
+    }
+
+    fn groups(&self, groups: &[Spanned<GroupTable>]) -> Result<usize, ScenarioError> {
+        groups
+            .iter()
+            .try_fold(0, |sum, group| Ok(sum + self.count(&group.as_ref().count)?))
+    }
+
+    fn users(
+        &self,
+        groups: &[Spanned<UserTable>],
+        updates: u64,
+    ) -> Result<Vec<User>, ScenarioError> {
+        let mut users = Vec::new();
+        for group in groups {
+            let group_span = group.span();
+            let group = group.as_ref();
+            if group.job.len() > JOBS_MAX {
+                return self.refuse(group_span, format!("a user has at most {JOBS_MAX} jobs"));
+            }
+            let jobs = group
+                .job
+                .iter()
+                .map(|j| self.job(j, updates))
+                .collect::<Result<Vec<_>, _>>()?;
+            users.extend(vec![User { jobs }; self.count(&group.count)?]);
+        }
+        Ok(users)
+    }
+
+    fn job(&self, table: &JobTable, updates: u64) -> Result<Job, ScenarioError> {
+        if !NETWORKS.contains(&table.network.as_ref().as_str()) {
+            let message = format!("no such network: there is {}", NETWORKS.join(", "));
+            return self.refuse(table.network.span(), message);
+        }
+        if !(1..=STEPS_MAX).contains(table.steps.as_ref()) {
+            return self.refuse(
+                table.steps.span(),
+                format!("a task has 1 to {STEPS_MAX} steps"),
+            );
+        }
+        if let Some(payment) = table.payment.as_ref().filter(|p| p.as_ref().wei() == 0) {
+            return self.refuse(
+                payment.span(),
+                "a payment is above zero; leave it out for a free job",
+            );
+        }
+        Ok(Job {
+            network: table.network.as_ref().clone(),
+            steps: *table.steps.as_ref(),
+            payment: table.payment.as_ref().map(|p| *p.as_ref()),
+            after_update: self.after_update(&table.after_update, updates)?,
+        })
+    }
+
+    fn after_update(
+        &self,
+        value: &Option<Spanned<u64>>,
+        updates: u64,
+    ) -> Result<u64, ScenarioError> {
+        match value {
+            None => Ok(0),
+            Some(after) if *after.as_ref() >= updates => {
+                let message =
+                    format!("the run ends with update {updates}: nothing happens after it");
+                self.refuse(after.span(), message)
+            }
+            Some(after) => Ok(*after.as_ref()),
+        }
+    }
+
+    fn host(&self, name: &Spanned<String>, scenario: &Scenario) -> Result<HostName, ScenarioError> {
+        let host: HostName = match name.as_ref().parse() {
+            Ok(host) => host,
+            Err(message) => return self.refuse(name.span(), message),
+        };
+        if !scenario.hosts().any(|known| known == host) {
+            let last = scenario
+                .hosts()
+                .filter(|known| known.role == host.role)
+                .last();
+            let known = last.map_or_else(
+                || format!("no {}", host.role),
+                |last| format!("{} up to {last}", host.role),
+            );
+            return self.refuse(
+                name.span(),
+                format!("`{host}` is not in this scenario: it has {known}"),
+            );
+        }
+        Ok(host)
+    }
+
+    fn transfer(
+        &self,
+        table: &TransferTable,
+        scenario: &Scenario,
+    ) -> Result<Transfer, ScenarioError> {
+        let (from, to) = (
+            self.host(&table.from, scenario)?,
+            self.host(&table.to, scenario)?,
+        );
+        if from == to {
+            return self.refuse(table.to.span(), "a transfer goes to another host");
+        }
+        if table.amount.as_ref().wei() == 0 {
+            return self.refuse(table.amount.span(), "a transfer is above zero");
+        }
+        let after_update = self.after_update(&table.after_update, scenario.updates)?;
+        if after_update == 0 {
+            let span = table
+                .after_update
+                .as_ref()
+                .map_or_else(|| table.amount.span(), Spanned::span);
+            let message =
+                "no SNO circulates before the first update: say after_update = 1 or later";
+            return self.refuse(span, message);
+        }
+        Ok(Transfer {
+            from,
+            to,
+            amount: *table.amount.as_ref(),
+            after_update,
+        })
+    }
+
+    fn fault(&self, table: &FaultTable, scenario: &Scenario) -> Result<Fault, ScenarioError> {
+        let kind = match table.kind.as_ref().as_str() {
+            "crash" => FaultKind::Crash,
+            _ => return self.refuse(table.kind.span(), "no such fault: there is crash"),
+        };
+        let host = match table.host.as_ref().as_str() {
+            "any" => Victim::Any,
+            _ => Victim::Named(self.host(&table.host, scenario)?),
+        };
+        let (at, down_for) = (table.at.as_ref().0, table.down_for.as_ref().0);
+        if at.latest().saturating_add(down_for.latest()) >= scenario.deadline {
+            let message = format!(
+                "the fault could last beyond the deadline of {:?}",
+                scenario.deadline
+            );
+            return self.refuse(table.at.span(), message);
+        }
+        if down_for.latest().is_zero() {
+            return self.refuse(table.down_for.span(), "a fault lasts longer than nothing");
+        }
+        Ok(Fault {
+            kind,
+            host,
+            at,
+            down_for,
+        })
+    }
+
+    /// A paid job needs its payment and the user's collateral, which only transfers can bring.
+    fn plan(&self, file: &File, scenario: &Scenario) -> Result<(), ScenarioError> {
+        let mut number = 0;
+        for group in &file.user {
+            for _ in 0..*group.as_ref().count.as_ref() {
+                number += 1;
+                let host = HostName {
+                    role: Role::User,
+                    number,
+                };
+                let mut needed = USER_COLLATERAL;
+                let mut jobs: Vec<_> = group.as_ref().job.iter().collect();
+                jobs.sort_by_key(|job| job.after_update.as_ref().map_or(0, |a| *a.as_ref()));
+                for job in jobs {
+                    let Some(payment) = &job.payment else {
+                        continue;
+                    };
+                    let after = job.after_update.as_ref().map_or(0, |a| *a.as_ref());
+                    let total = needed
+                        .checked_add(*payment.as_ref())
+                        .zip(scenario.received(host, after));
+                    let Some((total, received)) = total else {
+                        return self
+                            .refuse(payment.span(), "the amounts add up to more than can exist");
+                    };
+                    if total > received {
+                        let message = format!(
+                            "{host} cannot pay: with its collateral of {USER_COLLATERAL} it needs {total} by update \
+                             {after}, and is sent {received}; add a [[transfer]]"
+                        );
+                        return self.refuse(payment.span(), message);
+                    }
+                    needed = total;
+                }
+            }
+        }
+        Ok(())
+    }
+}

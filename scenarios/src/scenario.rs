@@ -1,0 +1,196 @@
+//! A checked scenario, in domain types.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{HostName, Percent, Role, ScenarioError, Sno, file};
+
+/// A network, what its users do, what strikes it, and when the run must be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// What the scenario shows, in kebab case.
+    pub name: String,
+    /// One line on it.
+    pub summary: String,
+    /// How many executed state updates end the run.
+    pub updates: u64,
+    /// Virtual time from the start by which the run must have ended.
+    pub deadline: Duration,
+    /// The chain and the contracts.
+    pub chain: Chain,
+    /// The network between the hosts.
+    pub network: Network,
+    /// Number of validators; all of them are genesis validators.
+    pub validators: usize,
+    /// Number of workers.
+    pub workers: usize,
+    /// What each user does, in the order of their numbers.
+    pub users: Vec<User>,
+    /// SNO that moves between hosts.
+    pub transfers: Vec<Transfer>,
+    /// What strikes the network.
+    pub faults: Vec<Fault>,
+}
+
+/// Parameters of the chain and of the contracts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// Time between two blocks, in whole seconds.
+    pub block_time: Duration,
+    /// Time between two state updates, in whole seconds.
+    pub update_interval: Duration,
+    /// Share of the snapshot that must be exceeded for a proposal to pass, in per cent (51 to 100).
+    pub approval_percent: u8,
+}
+
+/// Properties of every link between two hosts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Network {
+    /// How long a message travels.
+    pub latency: Latency,
+    /// Chance that a message needs to be sent again.
+    pub loss: Percent,
+}
+
+/// A range of travel times; each message draws one, and messages of one connection stay in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// One user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct User {
+    /// Its jobs, in the order in which it submits them.
+    pub jobs: Vec<Job>,
+}
+
+/// One job of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The network that is to run it.
+    pub network: String,
+    /// Size of the task: sequential steps of the hash chain.
+    pub steps: u64,
+    /// What the user escrows for it; `None` is a free job.
+    pub payment: Option<Sno>,
+    /// It is submitted once this many state updates have been executed.
+    pub after_update: u64,
+}
+
+/// SNO that one host sends to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// The sender.
+    pub from: HostName,
+    /// The receiver.
+    pub to: HostName,
+    /// How much.
+    pub amount: Sno,
+    /// It is sent once this many state updates have been executed and the sender holds the amount.
+    pub after_update: u64,
+}
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What happens.
+    pub kind: FaultKind,
+    /// To which host.
+    pub host: Victim,
+    /// When, in virtual time from the start.
+    pub at: Moment,
+    /// For how long.
+    pub down_for: Moment,
+}
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The process ends at once, unsynced writes are lost, and it starts again later from its disk.
+    Crash,
+}
+
+/// The host that a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// This one.
+    Named(HostName),
+    /// One that the seed draws from all hosts.
+    Any,
+}
+
+/// A point or span of time, given or left to the seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Given.
+    Fixed(Duration),
+    /// Drawn evenly from these two, both included.
+    Within(Duration, Duration),
+}
+
+impl Moment {
+    /// The latest that it can be.
+    pub fn latest(self) -> Duration {
+        match self {
+            Moment::Fixed(at) | Moment::Within(_, at) => at,
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads and checks a scenario file.
+    pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "scenario files are read before a run starts, from the real disk"
+        )]
+        let read = std::fs::read_to_string(path);
+        let text = read.map_err(|source| ScenarioError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Scenario::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads and checks a scenario from `text`; errors call it `origin`.
+    pub fn parse(origin: &str, text: &str) -> Result<Scenario, ScenarioError> {
+        file::parse(origin, text)
+    }
+
+    /// All hosts: validators, workers, users, each in the order of their numbers.
+    pub fn hosts(&self) -> impl Iterator<Item = HostName> {
+        let counts = [self.validators, self.workers, self.users.len()];
+        let named = |(role, count)| (1..=count).map(move |number| HostName { role, number });
+        Role::ALL.into_iter().zip(counts).flat_map(named)
+    }
+
+    /// What each host must be sent, and what it is to pay, up to and with the jobs and transfers that come after update
+    /// `after_update`: for checks of a plan before it runs.
+    pub(crate) fn received(&self, host: HostName, after_update: u64) -> Option<Sno> {
+        let due = self
+            .transfers
+            .iter()
+            .filter(|t| t.to == host && t.after_update <= after_update);
+        due.map(|t| t.amount)
+            .try_fold(Sno::default(), Sno::checked_add)
+    }
+
+    /// Number of jobs of all users.
+    pub fn job_count(&self) -> usize {
+        self.users.iter().map(|u| u.jobs.len()).sum()
+    }
+
+    /// Transfers by sender, each in the order of the file.
+    pub fn transfers_by_sender(&self) -> BTreeMap<HostName, Vec<Transfer>> {
+        let mut by_sender: BTreeMap<HostName, Vec<Transfer>> = BTreeMap::new();
+        for transfer in &self.transfers {
+            by_sender.entry(transfer.from).or_default().push(*transfer);
+        }
+        by_sender
+    }
+}

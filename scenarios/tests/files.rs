@@ -1,0 +1,259 @@
+//! Files that are accepted, and the mistakes that are pointed out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use smartnodes_scenarios::{HostName, Moment, Role, Scenario, ScenarioError, Victim, library};
+
+const GOOD: &str = r#"
+name = "good"
+summary = "Nothing wrong"
+updates = 2
+deadline = "20h"
+
+[[validator]]
+count = 2
+[[validator]]
+count = 1
+
+[[worker]]
+count = 1
+
+[[user]]
+count = 2
+[[user.job]]
+network = "hash-chain"
+steps = 10
+[[user.job]]
+network = "hash-chain"
+steps = 10
+payment = "50 SNO"
+after_update = 1
+
+[[transfer]]
+from = "worker-1"
+to = "user-1"
+amount = "150 SNO"
+after_update = 1
+[[transfer]]
+from = "worker-1"
+to = "user-2"
+amount = "150 SNO"
+after_update = 1
+
+[[fault]]
+kind = "crash"
+host = "any"
+at = { from = "1h", to = "2h" }
+down_for = "10m"
+"#;
+
+fn good() -> Scenario {
+    Scenario::parse("good.toml", GOOD).expect("the scenario is good")
+}
+
+/// The error that one replacement in the good file causes: line, field and message.
+fn mistake(from: &str, to: &str) -> (usize, String, String) {
+    assert!(GOOD.contains(from), "{from:?} is not in the text");
+    match Scenario::parse("bad.toml", &GOOD.replacen(from, to, 1)) {
+        Err(ScenarioError::Invalid(e)) => (e.line, e.field.unwrap_or_default(), e.message),
+        other => panic!("{to:?} instead of {from:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn the_library_can_be_run() {
+    let entries = library(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the folder is there");
+    assert!(entries.len() >= 2);
+    for entry in entries {
+        let scenario = entry.scenario.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(
+            entry.path.file_stem().and_then(|s| s.to_str()),
+            Some(scenario.name.as_str())
+        );
+    }
+}
+
+#[test]
+fn groups_of_one_role_are_numbered_on() {
+    let scenario = good();
+    let names: Vec<String> = scenario.hosts().map(|h| h.to_string()).collect();
+    assert_eq!(
+        names,
+        [
+            "validator-1",
+            "validator-2",
+            "validator-3",
+            "worker-1",
+            "user-1",
+            "user-2"
+        ]
+    );
+    assert_eq!(scenario.job_count(), 4);
+    assert_eq!(scenario.faults[0].host, Victim::Any);
+    assert_eq!(
+        scenario.faults[0].at,
+        Moment::Within(Duration::from_secs(3600), Duration::from_secs(7200))
+    );
+    assert_eq!(scenario.chain.update_interval, Duration::from_secs(28_800));
+    assert_eq!(
+        scenario.transfers[1].to,
+        HostName {
+            role: Role::User,
+            number: 2
+        }
+    );
+}
+
+#[test]
+fn mistakes_are_pointed_out_where_they_are() {
+    let cases = [
+        (
+            "deadline = \"20h\"",
+            "deadlin = \"20h\"",
+            "deadlin",
+            "unknown field `deadlin`",
+        ),
+        (
+            "deadline = \"20h\"",
+            "deadline = \"20 parsecs\"",
+            "deadline",
+            "invalid duration `20 parsecs`",
+        ),
+        (
+            "deadline = \"20h\"",
+            "deadline = 20",
+            "deadline",
+            "a duration such as",
+        ),
+        (
+            "deadline = \"20h\"",
+            "deadline = \"16h\"",
+            "deadline",
+            "leaves no time",
+        ),
+        (
+            "name = \"good\"",
+            "name = \"Good one\"",
+            "name",
+            "lower-case",
+        ),
+        ("updates = 2", "updates = 0", "updates", "1 to"),
+        ("count = 2", "count = 0", "count", "1 to 500"),
+        ("count = 2", "count = -1", "count", "invalid value"),
+        ("steps = 10", "steps = 0", "steps", "1 to"),
+        (
+            "\"hash-chain\"",
+            "\"matmul\"",
+            "network",
+            "no such network",
+        ),
+        (
+            "payment = \"50 SNO\"",
+            "payment = \"50 ETH\"",
+            "payment",
+            "invalid amount `50 ETH`",
+        ),
+        (
+            "payment = \"50 SNO\"",
+            "payment = \"51 SNO\"",
+            "payment",
+            "user-1 cannot pay",
+        ),
+        (
+            "after_update = 1",
+            "after_update = 2",
+            "after_update",
+            "ends with update 2",
+        ),
+        (
+            "from = \"worker-1\"",
+            "from = \"worker-2\"",
+            "from",
+            "worker up to worker-1",
+        ),
+        (
+            "from = \"worker-1\"",
+            "from = \"miner\"",
+            "from",
+            "names no host",
+        ),
+        (
+            "to = \"user-1\"",
+            "to = \"worker-1\"",
+            "to",
+            "another host",
+        ),
+        (
+            "kind = \"crash\"",
+            "kind = \"crush\"",
+            "kind",
+            "no such fault",
+        ),
+        (
+            "to = \"2h\"",
+            "to = \"30m\"",
+            "at",
+            "ends before it begins",
+        ),
+        (
+            "to = \"2h\"",
+            "til = \"2h\"",
+            "at",
+            "unknown field `til`",
+        ),
+        (
+            "to = \"2h\"",
+            "to = \"20h\"",
+            "at",
+            "beyond the deadline",
+        ),
+        (
+            "[[fault]]\nkind = \"crash\"\nhost = \"any\"\n",
+            "[[fault]]\nkind = \"crash\"\n",
+            "",
+            "missing field `host`",
+        ),
+    ];
+    for (from, to, field, message) in cases {
+        let line = GOOD[..GOOD.find(from).expect("the text has it")].matches('\n').count() + 1;
+        let (got_line, got_field, got_message) = mistake(from, to);
+        assert_eq!(
+            (got_line, got_field.as_str()),
+            (line, field),
+            "{from:?} -> {to:?}: {got_message}"
+        );
+        assert!(
+            got_message.contains(message),
+            "{from:?} -> {to:?}: {got_message}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_role_and_a_broken_file_are_errors_too() {
+    let (_, _, message) = mistake("[[worker]]\ncount = 1", "");
+    assert!(message.contains("there is no worker"), "{message}");
+    let (line, _, _) = mistake("summary = \"Nothing wrong\"", "summary = \"Nothing");
+    assert_eq!(line, 3);
+    let missing = Scenario::load(Path::new("no/such/file.toml"));
+    assert!(
+        missing
+            .unwrap_err()
+            .to_string()
+            .contains("no/such/file.toml")
+    );
+}
+
+#[test]
+fn an_error_shows_the_place() {
+    let text = GOOD.replace("count = 2", "count = 0");
+    let shown = Scenario::parse("bad.toml", &text)
+        .expect_err("no hosts")
+        .to_string();
+    assert!(
+        shown.starts_with("bad.toml:8:9: field `count`: a group has 1 to 500 hosts"),
+        "{shown}"
+    );
+    assert!(shown.contains("8 | count = 0\n   |         ^"), "{shown}");
+}
