@@ -1,0 +1,4 @@
+//! skeleton
+
+pub mod chain;
+pub mod rpc;
