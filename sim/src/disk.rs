@@ -1,0 +1,254 @@
+//! A simulated disk: the node's real database on an image that a crash takes back to its last sync.
+//!
+//! A [`SimDisk`] outlives the host that uses it. Each start of the host opens it anew ([`SimDisk::open`]); a crash
+//! ([`SimDisk::crash`]) drops what was written since the last sync and cuts off the handle that was open, so that
+//! nothing which the dying process still does reaches the disk.
+
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::StorageBackend;
+
+/// Largest image in bytes; a simulated host that needs more is at fault.
+const CAPACITY_BYTES_MAX: u64 = 1 << 30;
+
+/// A host's disk. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct SimDisk(Arc<Mutex<Images>>);
+
+#[derive(Debug, Default)]
+struct Images {
+    /// What a crash leaves.
+    durable: Vec<u8>,
+    /// What the process sees.
+    volatile: Vec<u8>,
+    /// Where the two may differ, besides their lengths.
+    unsynced: Vec<Range<usize>>,
+    /// Writes and changes of length since the last sync.
+    unsynced_operations: u64,
+    /// How often the disk has been opened or has crashed: a handle works only in its own generation.
+    generation: u64,
+    usage: DiskUsage,
+}
+
+/// What a disk has done since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DiskUsage {
+    /// Writes.
+    pub writes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Writes and changes of length that crashes have taken back.
+    pub lost: u64,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// Opens the disk for a process that starts. Handles that were opened before stop working.
+    pub fn open(&self) -> DiskHandle {
+        let mut images = self.lock();
+        images.generation += 1;
+        DiskHandle { disk: self.clone(), generation: images.generation }
+    }
+
+    /// The process or its machine fails: what was not synced is gone. Says how many operations were.
+    pub fn crash(&self) -> u64 {
+        let mut images = self.lock();
+        images.generation += 1;
+        let Images { durable, volatile, unsynced, .. } = &mut *images;
+        volatile.resize(durable.len(), 0);
+        for range in unsynced.drain(..) {
+            let range = range.start.min(durable.len())..range.end.min(durable.len());
+            volatile[range.clone()].copy_from_slice(&durable[range]);
+        }
+        let lost = std::mem::take(&mut images.unsynced_operations);
+        images.usage.lost += lost;
+        lost
+    }
+
+    /// What the disk has done.
+    pub fn usage(&self) -> DiskUsage {
+        self.lock().usage
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Images> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A disk as one process holds it.
+#[derive(Debug)]
+pub struct DiskHandle {
+    disk: SimDisk,
+    generation: u64,
+}
+
+impl DiskHandle {
+    fn images(&self) -> io::Result<MutexGuard<'_, Images>> {
+        let images = self.disk.lock();
+        if images.generation != self.generation {
+            return Err(io::Error::new(ErrorKind::BrokenPipe, "the host has crashed"));
+        }
+        Ok(images)
+    }
+}
+
+fn range(offset: u64, len: usize) -> io::Result<Range<usize>> {
+    let end = offset.checked_add(len as u64).filter(|end| *end <= CAPACITY_BYTES_MAX);
+    let end = end.ok_or_else(|| io::Error::new(ErrorKind::StorageFull, "beyond the end of the simulated disk"))?;
+    Ok(offset as usize..end as usize)
+}
+
+impl StorageBackend for DiskHandle {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.images()?.volatile.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let images = self.images()?;
+        let bytes = images.volatile.get(range(offset, out.len())?);
+        out.copy_from_slice(bytes.ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "read beyond the image"))?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let Range { end, .. } = range(len, 0)?;
+        let mut images = self.images()?;
+        let before = images.volatile.len();
+        images.volatile.resize(end, 0);
+        // What was cut off and grown again is zero now, whatever the durable image holds there.
+        images.unsynced.push(before.min(end)..before.max(end));
+        images.unsynced_operations += 1;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut images = self.images()?;
+        let Images { durable, volatile, unsynced, .. } = &mut *images;
+        durable.resize(volatile.len(), 0);
+        for range in unsynced.drain(..) {
+            let range = range.start.min(volatile.len())..range.end.min(volatile.len());
+            durable[range.clone()].copy_from_slice(&volatile[range]);
+        }
+        images.unsynced_operations = 0;
+        images.usage.syncs += 1;
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let range = range(offset, data.len())?;
+        let mut images = self.images()?;
+        let place = images.volatile.get_mut(range.clone());
+        let place = place.ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "write beyond the image"))?;
+        place.copy_from_slice(data);
+        images.unsynced.push(range);
+        images.unsynced_operations += 1;
+        images.usage.writes += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+    use super::*;
+
+    const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
+
+    fn open(disk: &SimDisk) -> Database {
+        Database::builder().create_with_backend(disk.open()).expect("the image holds a database, or nothing")
+    }
+
+    fn put(db: &Database, key: u64) {
+        let tx = db.begin_write().unwrap();
+        tx.open_table(ROWS).unwrap().insert(key, [key as u8; 100].as_slice()).unwrap();
+        tx.commit().unwrap();
+    }
+
+    fn keys(db: &Database) -> Vec<u64> {
+        let tx = db.begin_read().unwrap();
+        let Ok(table) = tx.open_table(ROWS) else { return Vec::new() };
+        table.iter().unwrap().map(|row| row.unwrap().0.value()).collect()
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_committed_and_nothing_else() {
+        let disk = SimDisk::new();
+        let db = open(&disk);
+        (0..50).for_each(|key| put(&db, key));
+        // In the midst of a transaction, with pages written and not synced.
+        let tx = db.begin_write().unwrap();
+        for key in 1000..3000 {
+            tx.open_table(ROWS).unwrap().insert(key, [1u8; 2000].as_slice()).unwrap();
+        }
+        disk.crash();
+        // The dying process cleans up; none of it may reach the disk.
+        drop(tx);
+        drop(db);
+        assert_eq!(keys(&open(&disk)), (0..50).collect::<Vec<_>>());
+        assert!(disk.usage().syncs > 0);
+    }
+
+    #[test]
+    fn a_crash_at_any_commit_loses_nothing_of_the_commits_before() {
+        for crashes_at in 1..20 {
+            let disk = SimDisk::new();
+            let db = open(&disk);
+            (0..crashes_at).for_each(|key| put(&db, key));
+            disk.crash();
+            drop(db);
+            let db = open(&disk);
+            assert_eq!(keys(&db), (0..crashes_at).collect::<Vec<_>>());
+            put(&db, 99);
+            assert_eq!(keys(&db).last(), Some(&99));
+        }
+    }
+
+    #[test]
+    fn unsynced_bytes_are_lost_and_counted() {
+        let disk = SimDisk::new();
+        let handle = disk.open();
+        handle.set_len(8).unwrap();
+        handle.write(0, b"durable!").unwrap();
+        handle.sync_data().unwrap();
+        handle.write(4, b"lost").unwrap();
+        handle.set_len(2).unwrap();
+        handle.set_len(16).unwrap();
+        assert_eq!(disk.crash(), 3);
+        assert!(handle.write(0, b"x").is_err() && handle.sync_data().is_err() && handle.len().is_err());
+        let handle = disk.open();
+        let mut bytes = [0; 8];
+        handle.read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"durable!");
+        assert_eq!(handle.len().unwrap(), 8);
+        assert_eq!(disk.usage(), DiskUsage { writes: 2, syncs: 1, lost: 3 });
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        let handle = SimDisk::new().open();
+        assert!(handle.read(0, &mut [0; 1]).is_err());
+        assert!(handle.write(u64::MAX, b"x").is_err());
+        assert!(handle.set_len(CAPACITY_BYTES_MAX + 1).is_err());
+        let shrunk_and_grown = {
+            handle.set_len(4).unwrap();
+            handle.write(0, b"abcd").unwrap();
+            handle.sync_data().unwrap();
+            handle.set_len(0).unwrap();
+            handle.set_len(4).unwrap();
+            handle.sync_data().unwrap();
+            let disk = handle.disk.clone();
+            disk.crash();
+            let mut bytes = [1; 4];
+            disk.open().read(0, &mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(shrunk_and_grown, [0; 4]);
+    }
+}

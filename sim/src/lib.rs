@@ -1,0 +1,35 @@
+//! Runs Smartnodes in one process on virtual time: the same node, the real contracts, one seed.
+//!
+//! ```text
+//!            scenario + seed
+//!                   │
+//!                 world ──────────── builds hosts, strikes them with faults, plays the users' plan
+//!      ┌────────────┼─────────────┐
+//!   smartnodes-node (unchanged)   chain host ── revm, mined on virtual time
+//!      │      │        │           │
+//!    wire   disk   rpc transport ──┘            ◄─ the physics: all that is simulated
+//!      └──────┴────────┴── trace ── hash        oracle ── violations
+//! ```
+//!
+//! What flows through: a [`Scenario`](smartnodes_scenarios::Scenario) and a seed in, a [`run::Record`] out. What it never
+//! does: start a thread, read the machine's clock or entropy, or replace anything of the node above its five seams.
+#![cfg_attr(not(madsim), allow(unused))]
+
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulator needs `--cfg madsim`: build it with `cargo sim …` or `cargo simtest`, and unset RUSTFLAGS (even an \
+     empty one overrides the alias)"
+);
+
+#[cfg(madsim)]
+pub mod chain_host;
+#[cfg(madsim)]
+pub mod disk;
+#[cfg(madsim)]
+pub mod frame;
+#[cfg(madsim)]
+pub mod rpc_transport;
+#[cfg(madsim)]
+pub mod trace;
+#[cfg(madsim)]
+pub mod wire;
