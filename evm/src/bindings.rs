@@ -1,0 +1,57 @@
+//! Typed bindings of the contracts, one module for each, from `evm/artifacts`.
+//!
+//! Each module has the contract's calls, events, errors, structs and `BYTECODE`, and an instance type that speaks
+//! through an alloy provider. Core and the Coordinator live behind proxies: their bindings are used with the proxy's
+//! address.
+
+#![allow(missing_docs, reason = "generated from the ABI; the contracts' sources document it")]
+
+use alloy::sol;
+
+sol!(
+    // The token, collateral, escrow, distributions and claims.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    SmartnodesERC20,
+    "artifacts/SmartnodesERC20.json"
+);
+
+sol!(
+    // Credentials, reputation, networks, jobs.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    SmartnodesCore,
+    "artifacts/SmartnodesCore.json"
+);
+
+sol!(
+    // Rounds, proposals, votes, execution.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    SmartnodesCoordinator,
+    "artifacts/SmartnodesCoordinator.json"
+);
+
+sol!(
+    // The governor.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    SmartnodesDAO,
+    "artifacts/SmartnodesDAO.json"
+);
+
+sol!(
+    // OpenZeppelin's timelock: authority over everything, and the treasury.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    TimelockController,
+    "artifacts/TimelockController.json"
+);
+
+sol!(
+    // OpenZeppelin's proxy, in front of Core and the Coordinator.
+    #[sol(rpc)]
+    #[derive(Debug, PartialEq, Eq)]
+    ERC1967Proxy,
+    "artifacts/ERC1967Proxy.json"
+);
