@@ -51,7 +51,7 @@ impl Chain {
     pub fn call(&self, request: &TransactionRequest, at: BlockId) -> Result<Bytes, CallError> {
         let number = self.blocks.resolve(at)?;
         let prepared = self.prepare(request, number)?;
-        let view = self.state_at(number)?;
+        let view = self.state_at(number);
         let mut evm = self.reading_evm(&view, &prepared);
         Ok(run(&mut evm, prepared.tx)?.output)
     }
@@ -65,7 +65,7 @@ impl Chain {
     ) -> Result<u64, CallError> {
         let number = self.blocks.resolve(at)?;
         let Prepared { block, mut tx } = self.prepare(request, number)?;
-        let view = self.state_at(number)?;
+        let view = self.state_at(number);
         if tx.gas_price > 0 {
             tx.gas_limit = tx.gas_limit.min(affordable_gas(&view, &tx)?);
         }
@@ -123,7 +123,7 @@ impl Chain {
     }
 
     /// The state after a block that is kept: the latest state, stepped back over the later blocks.
-    pub(super) fn state_at(&self, number: u64) -> Result<StateView<'_>, BlockError> {
+    pub(super) fn state_at(&self, number: u64) -> StateView<'_> {
         let mut past = Past::default();
         for (_, body) in self
             .blocks
@@ -132,11 +132,11 @@ impl Chain {
         {
             past.step_back(&body.undo);
         }
-        Ok(StateView {
+        StateView {
             accounts: &self.accounts,
             past,
             blocks: &self.blocks,
-        })
+        }
     }
 
     fn reading_evm<'a>(

@@ -27,6 +27,11 @@ impl Clock {
         }
     }
 
+    /// Whether the time of the next block is set already.
+    pub(super) fn overrides_next(&self) -> bool {
+        self.next_s.is_some()
+    }
+
     /// The chain's time when the caller's is `caller_s`.
     pub(super) fn read(&self, caller_s: u64) -> Result<Reading, MineError> {
         let chain_s = match self.next_s {

@@ -13,7 +13,6 @@ pub const SNAPSHOTS_MAX: usize = 256;
 #[derive(Debug)]
 struct Snapshot {
     block: u64,
-    hash: B256,
     pool: Mempool,
     clock: Clock,
     base_fee: u64,
@@ -36,7 +35,6 @@ impl Chain {
         let id = self.snapshots.taken;
         let snapshot = Snapshot {
             block: self.blocks.latest_number(),
-            hash: self.blocks.latest().hash,
             pool: self.pool.clone(),
             clock: self.clock,
             base_fee: self.base_fee,
@@ -53,11 +51,8 @@ impl Chain {
             .held
             .get(&id)
             .ok_or(RewindError::UnknownSnapshot(id))?;
-        let (block, hash) = (snapshot.block, snapshot.hash);
+        let block = snapshot.block;
         self.check_kept(block)?;
-        if self.blocks.hash(block) != Some(hash) {
-            return Err(RewindError::UnknownSnapshot(id));
-        }
         self.remove_blocks_above(block);
         let used_up = self.snapshots.held.split_off(&id);
         if let Some((_, snapshot)) = used_up.into_iter().next() {
@@ -68,7 +63,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Removes the latest `depth` blocks, as a reorganisation does before the other branch is mined, and returns the
+    /// Removes the latest `depth` blocks and the snapshots taken in them, as a reorganisation does before the other branch is mined, and returns the
     /// hashes of the transactions that were in them. These wait again, except any that the state before or the mempool
     /// no longer admits.
     pub fn reorg(&mut self, depth: u64) -> Result<Vec<B256>, RewindError> {
@@ -78,6 +73,9 @@ impl Chain {
             .ok_or(RewindError::Depth { depth, latest })?;
         self.check_kept(target)?;
         let removed = self.remove_blocks_above(target);
+        self.snapshots
+            .held
+            .retain(|_, snapshot| snapshot.block <= target);
         let hashes = removed.iter().map(|mined| *mined.tx.tx_hash()).collect();
         for mined in removed {
             // A refusal is no error: the mempool may hold a replacement, or the sender's funds came from a lost block.

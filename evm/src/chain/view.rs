@@ -244,8 +244,8 @@ impl Chain {
 
     /// Balance after a block, in wei.
     pub fn balance(&self, address: Address, at: BlockId) -> Result<U256, BlockError> {
-        self.state_at(self.blocks.resolve(at)?)
-            .map(|view| view.info(&address).map_or(U256::ZERO, |info| info.balance))
+        let view = self.state_at(self.blocks.resolve(at)?);
+        Ok(view.info(&address).map_or(U256::ZERO, |info| info.balance))
     }
 
     /// Transactions that the account had sent (contracts: created) after a block. With the tag `pending`, those that wait
@@ -256,13 +256,13 @@ impl Chain {
                 .pool
                 .next_nonce(&address, self.accounts.nonce(&address)));
         }
-        self.state_at(self.blocks.resolve(at)?)
-            .map(|view| view.info(&address).map_or(0, |info| info.nonce))
+        let view = self.state_at(self.blocks.resolve(at)?);
+        Ok(view.info(&address).map_or(0, |info| info.nonce))
     }
 
     /// Code of an account after a block; empty if it has none.
     pub fn code(&self, address: Address, at: BlockId) -> Result<Bytes, BlockError> {
-        let view = self.state_at(self.blocks.resolve(at)?)?;
+        let view = self.state_at(self.blocks.resolve(at)?);
         let code = view.info(&address).and_then(|info| info.code.as_ref());
         Ok(code.map(|code| code.original_bytes()).unwrap_or_default())
     }
@@ -270,7 +270,7 @@ impl Chain {
     /// Value of a storage slot after a block.
     pub fn storage(&self, address: Address, slot: U256, at: BlockId) -> Result<U256, BlockError> {
         Ok(self
-            .state_at(self.blocks.resolve(at)?)?
+            .state_at(self.blocks.resolve(at)?)
             .storage(&address, &slot))
     }
 
