@@ -4,7 +4,10 @@
 //! through an alloy provider. Core and the Coordinator live behind proxies: their bindings are used with the proxy's
 //! address.
 
-#![allow(missing_docs, reason = "generated from the ABI; the contracts' sources document it")]
+#![allow(
+    missing_docs,
+    reason = "generated from the ABI; the contracts' sources document it"
+)]
 
 use alloy::sol;
 

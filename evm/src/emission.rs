@@ -49,11 +49,17 @@ mod tests {
     #[test]
     fn eight_hour_updates_pay_the_rule_books_amounts() {
         let milli_sno = |era| per_update(era, 8 * 3_600) / U256::from(WEI_PER_SNO / 1_000);
-        let expected = [45_000_000, 27_000_000, 16_200_000, 9_720_000, 5_832_000, 3_499_200, 3_360_000, 3_360_000];
+        let expected = [
+            45_000_000, 27_000_000, 16_200_000, 9_720_000, 5_832_000, 3_499_200, 3_360_000,
+            3_360_000,
+        ];
         for (era, expected) in (0..).zip(expected) {
             assert_eq!(milli_sno(era), U256::from(expected), "era {era}");
         }
-        assert_eq!(per_update(u64::MAX, 8 * 3_600), U256::from(3_360) * U256::from(WEI_PER_SNO));
+        assert_eq!(
+            per_update(u64::MAX, 8 * 3_600),
+            U256::from(3_360) * U256::from(WEI_PER_SNO)
+        );
     }
 
     #[test]
@@ -65,7 +71,10 @@ mod tests {
     #[test]
     fn the_interval_does_not_change_the_hourly_emission() {
         for hours in [1, 8, 256] {
-            assert_eq!(per_update(0, hours * 3_600), per_hour(0) * U256::from(hours));
+            assert_eq!(
+                per_update(0, hours * 3_600),
+                per_hour(0) * U256::from(hours)
+            );
         }
     }
 }

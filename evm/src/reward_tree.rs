@@ -13,7 +13,9 @@ use rs_merkle::{Hasher, MerkleTree};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RewardTreeError {
     /// No leaves: a distribution without workers has the root zero and no tree.
-    #[error("a reward tree needs at least one worker; use the root zero for a distribution without")]
+    #[error(
+        "a reward tree needs at least one worker; use the root zero for a distribution without"
+    )]
     Empty,
     /// Two leaves for one account, of which only one could ever be claimed.
     #[error("{0} has two leaves; add up its capacities")]
@@ -35,7 +37,9 @@ impl Hasher for SortedKeccak {
 
     fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
         match right {
-            Some(right) if right < left => keccak256([right.as_slice(), left.as_slice()].concat()).0,
+            Some(right) if right < left => {
+                keccak256([right.as_slice(), left.as_slice()].concat()).0
+            }
             Some(right) => keccak256([left.as_slice(), right.as_slice()].concat()).0,
             // The last node of an odd level moves up as it is: its proof is one hash shorter.
             None => *left,
@@ -64,19 +68,32 @@ impl std::fmt::Debug for RewardTree {
 
 /// The leaf of `account` in distribution `distribution_id`.
 pub fn leaf(account: Address, capacity: U256, distribution_id: u64) -> B256 {
-    keccak256(keccak256((account, capacity, U256::from(distribution_id)).abi_encode()))
+    keccak256(keccak256(
+        (account, capacity, U256::from(distribution_id)).abi_encode(),
+    ))
 }
 
 /// Whether `proof` leads from the leaf to `root`, as the contract checks it.
-pub fn verify(root: B256, account: Address, capacity: U256, distribution_id: u64, proof: &[B256]) -> bool {
+pub fn verify(
+    root: B256,
+    account: Address,
+    capacity: U256,
+    distribution_id: u64,
+    proof: &[B256],
+) -> bool {
     let leaf = leaf(account, capacity, distribution_id);
-    let top = proof.iter().fold(leaf.0, |node, sibling| SortedKeccak::concat_and_hash(&node, Some(&sibling.0)));
+    let top = proof.iter().fold(leaf.0, |node, sibling| {
+        SortedKeccak::concat_and_hash(&node, Some(&sibling.0))
+    });
     top == root.0
 }
 
 impl RewardTree {
     /// The tree of a distribution. The order of `capacities` does not matter.
-    pub fn new(distribution_id: u64, capacities: Vec<(Address, U256)>) -> Result<Self, RewardTreeError> {
+    pub fn new(
+        distribution_id: u64,
+        capacities: Vec<(Address, U256)>,
+    ) -> Result<Self, RewardTreeError> {
         let mut by_account = BTreeMap::new();
         for (account, capacity) in capacities {
             if capacity.is_zero() {
@@ -86,12 +103,22 @@ impl RewardTree {
                 return Err(RewardTreeError::Duplicate(account));
             }
         }
-        let leaves: Vec<[u8; 32]> =
-            by_account.iter().map(|(account, capacity)| leaf(*account, *capacity, distribution_id).0).collect();
+        let leaves: Vec<[u8; 32]> = by_account
+            .iter()
+            .map(|(account, capacity)| leaf(*account, *capacity, distribution_id).0)
+            .collect();
         let tree = MerkleTree::<SortedKeccak>::from_leaves(&leaves);
         let root = tree.root().ok_or(RewardTreeError::Empty)?;
-        let places = by_account.into_keys().enumerate().map(|(place, account)| (account, place)).collect();
-        Ok(Self { tree, root: B256::from(root), places })
+        let places = by_account
+            .into_keys()
+            .enumerate()
+            .map(|(place, account)| (account, place))
+            .collect();
+        Ok(Self {
+            tree,
+            root: B256::from(root),
+            places,
+        })
     }
 
     /// The root that goes into the state update.
@@ -103,7 +130,13 @@ impl RewardTree {
     pub fn proof(&self, account: Address) -> Option<Vec<B256>> {
         let place = *self.places.get(&account)?;
         let proof = self.tree.proof(&[place]);
-        Some(proof.proof_hashes().iter().map(|hash| B256::from(*hash)).collect())
+        Some(
+            proof
+                .proof_hashes()
+                .iter()
+                .map(|hash| B256::from(*hash))
+                .collect(),
+        )
     }
 }
 
@@ -116,7 +149,9 @@ mod tests {
     }
 
     fn tree(count: u64) -> RewardTree {
-        let capacities = (0..count).map(|index| (account(index), U256::from(index + 1))).collect();
+        let capacities = (0..count)
+            .map(|index| (account(index), U256::from(index + 1)))
+            .collect();
         RewardTree::new(7, capacities).expect("distinct accounts")
     }
 
@@ -127,10 +162,25 @@ mod tests {
             for index in 0..count {
                 let proof = tree.proof(account(index)).expect("has a leaf");
                 let capacity = U256::from(index + 1);
-                assert!(verify(tree.root(), account(index), capacity, 7, &proof), "{index} of {count}");
-                assert!(!verify(tree.root(), account(index), capacity + U256::ONE, 7, &proof));
+                assert!(
+                    verify(tree.root(), account(index), capacity, 7, &proof),
+                    "{index} of {count}"
+                );
+                assert!(!verify(
+                    tree.root(),
+                    account(index),
+                    capacity + U256::ONE,
+                    7,
+                    &proof
+                ));
                 assert!(!verify(tree.root(), account(index), capacity, 8, &proof));
-                assert!(!verify(tree.root(), account(index + 1), capacity, 7, &proof));
+                assert!(!verify(
+                    tree.root(),
+                    account(index + 1),
+                    capacity,
+                    7,
+                    &proof
+                ));
             }
             assert_eq!(tree.proof(account(count)), None);
         }
@@ -139,8 +189,14 @@ mod tests {
     #[test]
     fn bad_leaves_are_refused() {
         let one = (account(1), U256::ONE);
-        assert_eq!(RewardTree::new(1, vec![]).err(), Some(RewardTreeError::Empty));
-        assert_eq!(RewardTree::new(1, vec![one, one]).err(), Some(RewardTreeError::Duplicate(account(1))));
+        assert_eq!(
+            RewardTree::new(1, vec![]).err(),
+            Some(RewardTreeError::Empty)
+        );
+        assert_eq!(
+            RewardTree::new(1, vec![one, one]).err(),
+            Some(RewardTreeError::Duplicate(account(1)))
+        );
         assert_eq!(
             RewardTree::new(1, vec![(account(1), U256::ZERO)]).err(),
             Some(RewardTreeError::ZeroCapacity(account(1)))

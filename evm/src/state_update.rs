@@ -8,7 +8,12 @@ pub use crate::bindings::SmartnodesCoordinator::{ReputationChange, StateUpdate};
 /// The hash that is proposed and voted for: it binds everything that is executed, on one chain, by one Coordinator, in
 /// one round. Equal to `SmartnodesCoordinator.hashStateUpdate`.
 #[must_use]
-pub fn proposal_hash(chain_id: u64, coordinator: Address, round: u64, update: &StateUpdate) -> B256 {
+pub fn proposal_hash(
+    chain_id: u64,
+    coordinator: Address,
+    round: u64,
+    update: &StateUpdate,
+) -> B256 {
     keccak256(
         (
             U256::from(chain_id),
