@@ -1,0 +1,370 @@
+//! A chain of hashes: work that can only be done one step after the other, and checked in pieces.
+//!
+//! `h₀ = sha256(input)`, `hᵢ₊₁ = sha256(hᵢ)`; the result is `h` after `steps` steps. The proof holds `h` at the end of
+//! each of up to [`CHECKPOINTS_MAX`] segments of (nearly) equal length, so that a verifier can recompute any segment
+//! alone, and several at once.
+//!
+//! # Probability of detection
+//! A chain cannot be entered in the middle: a worker saves work only by breaking the chain at the start of segments
+//! that it did not compute. If `f` of the `n` segments of a proof are false, a verification that samples `k` of them,
+//! without replacement, finds it with probability `1 − C(n−f, k) / C(n, k)`, which is at least `1 − (1 − f/n)ᵏ`: a
+//! worker that skips half of the work passes 16 samples with a chance below 1 in 65,000, one that computes nothing never
+//! passes, and one that breaks a single segment (a wrong result, 1/n of the work saved) passes with `1 − k/n`.
+//! `k ≥ n` is full verification. Replication of a task finds wrong results of the last kind.
+
+use alloy::primitives::B256;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// Name of the network that this workload serves.
+pub const NETWORK: &str = "hash-chain";
+
+/// Most steps of one chain: some tens of seconds on one core, and less than one second to verify 16 segments.
+pub const STEPS_MAX: u64 = 1 << 26;
+
+/// Most checkpoints of a proof (8 KiB of hashes). Shorter chains have a checkpoint at each step.
+pub const CHECKPOINTS_MAX: u64 = 256;
+
+/// Hashes computed before other tasks of the runtime get their turn: below a millisecond on slow machines.
+const HASHES_PER_TURN: u64 = 10_000;
+
+/// The checkpoints of a computed chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashChainProof {
+    /// The hash at the end of each segment; the last is the result.
+    pub checkpoints: Vec<B256>,
+}
+
+impl HashChainProof {
+    /// The result of the chain; `None` for a proof without checkpoints, which no verification accepts.
+    pub fn output(&self) -> Option<B256> {
+        self.checkpoints.last().copied()
+    }
+}
+
+/// A hash chain's parameters or proof are not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// The number of steps is out of bounds.
+    #[error("steps is {steps}, it must be from 1 to {STEPS_MAX}")]
+    Steps {
+        /// The number given.
+        steps: u64,
+    },
+    /// The proof has not one checkpoint for each segment.
+    #[error("the proof has {found} checkpoints, a chain of this length has {expected}")]
+    CheckpointCount {
+        /// How many there are.
+        found: usize,
+        /// How many there must be.
+        expected: u64,
+    },
+    /// Nothing would be verified.
+    #[error("samples is 0, at least one segment must be verified")]
+    NoSamples,
+    /// A segment does not lead to its checkpoint.
+    #[error(
+        "segment {segment} of {segments} does not hash to its checkpoint: the work was not done"
+    )]
+    FalseSegment {
+        /// Its index from 0.
+        segment: u64,
+        /// The number of segments.
+        segments: u64,
+    },
+}
+
+/// Checks that a chain of `steps` may be asked for.
+pub fn check_steps(steps: u64) -> Result<(), ProofError> {
+    if steps == 0 || steps > STEPS_MAX {
+        return Err(ProofError::Steps { steps });
+    }
+    Ok(())
+}
+
+/// Checks all of a proof that can be checked without hashing.
+pub fn check_shape(steps: u64, proof: &HashChainProof) -> Result<(), ProofError> {
+    check_steps(steps)?;
+    let expected = segment_count(steps);
+    if proof.checkpoints.len() as u64 != expected {
+        return Err(ProofError::CheckpointCount {
+            found: proof.checkpoints.len(),
+            expected,
+        });
+    }
+    Ok(())
+}
+
+/// Computes the chain, letting other tasks of the runtime run every ten thousand hashes.
+///
+/// The caller has checked the steps ([`check_steps`]): without any there are no checkpoints.
+pub async fn execute(input: &[u8], steps: u64) -> HashChainProof {
+    let segments = segment_count(steps);
+    let mut checkpoints = Vec::with_capacity(segments as usize);
+    let mut hash = first_hash(input);
+    let mut done: u64 = 0;
+    for segment in 0..segments {
+        let end = segment_steps(steps, segment).end;
+        while done < end {
+            let turn_end = end.min(next_turn(done));
+            hash = advance(hash, turn_end - done);
+            done = turn_end;
+            if done.is_multiple_of(HASHES_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        checkpoints.push(hash);
+    }
+    HashChainProof { checkpoints }
+}
+
+/// Recomputes up to `samples` segments, chosen by `challenge_seed`, and compares them with the proof.
+///
+/// The module's page gives the probability that a false proof is found. The seed must be unpredictable for the worker
+/// until it has delivered the proof; with the same seed, every verifier looks at the same segments.
+pub fn verify(
+    input: &[u8],
+    steps: u64,
+    proof: &HashChainProof,
+    challenge_seed: [u8; 32],
+    samples: usize,
+) -> Result<(), ProofError> {
+    check_shape(steps, proof)?;
+    if samples == 0 {
+        return Err(ProofError::NoSamples);
+    }
+    let segments = segment_count(steps);
+    for segment in sample_segments(segments, challenge_seed, samples) {
+        let start = match segment.checked_sub(1) {
+            Some(previous) => proof.checkpoints[previous as usize],
+            None => first_hash(input),
+        };
+        let Range {
+            start: from,
+            end: to,
+        } = segment_steps(steps, segment);
+        if advance(start, to - from) != proof.checkpoints[segment as usize] {
+            return Err(ProofError::FalseSegment { segment, segments });
+        }
+    }
+    Ok(())
+}
+
+/// How many segments a chain is cut into, and so how many checkpoints its proof has.
+pub fn segment_count(steps: u64) -> u64 {
+    steps.min(CHECKPOINTS_MAX)
+}
+
+/// The steps that a segment covers. Lengths differ by one at most.
+fn segment_steps(steps: u64, segment: u64) -> Range<u64> {
+    let segments = u128::from(segment_count(steps));
+    let boundary = |i: u64| (u128::from(steps) * u128::from(i) / segments) as u64;
+    boundary(segment)..boundary(segment + 1)
+}
+
+/// The next multiple of [`HASHES_PER_TURN`] after `done`.
+fn next_turn(done: u64) -> u64 {
+    (done / HASHES_PER_TURN + 1).saturating_mul(HASHES_PER_TURN)
+}
+
+fn first_hash(input: &[u8]) -> B256 {
+    B256::new(Sha256::digest(input).into())
+}
+
+fn advance(mut hash: B256, steps: u64) -> B256 {
+    for _ in 0..steps {
+        hash = first_hash(hash.as_slice());
+    }
+    hash
+}
+
+/// The first `samples` of a shuffle of the segments (Fisher–Yates), drawn from SHA-256 of the seed and a counter. The
+/// bias of the modulo is below 2⁻⁵⁵.
+fn sample_segments(segments: u64, seed: [u8; 32], samples: usize) -> Vec<u64> {
+    let mut order: Vec<u64> = (0..segments).collect();
+    let samples = samples.min(order.len());
+    for i in 0..samples {
+        let drawn = Sha256::new()
+            .chain_update(seed)
+            .chain_update((i as u64).to_be_bytes())
+            .finalize();
+        let mut word = [0; 8];
+        word.copy_from_slice(&drawn[..8]);
+        let rest = (order.len() - i) as u64;
+        let j = i + (u64::from_be_bytes(word) % rest) as usize;
+        order.swap(i, j);
+    }
+    order.truncate(samples);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Computed plainly, from the definition.
+    fn by_definition(input: &[u8], steps: u64) -> B256 {
+        let mut hash = Sha256::digest(input);
+        for _ in 0..steps {
+            hash = Sha256::digest(hash);
+        }
+        B256::new(hash.into())
+    }
+
+    fn run(input: &[u8], steps: u64) -> HashChainProof {
+        crate::work::tests::block_on(execute(input, steps))
+    }
+
+    #[test]
+    fn the_result_is_the_hash_by_definition() {
+        for steps in [1, 2, 255, 256, 257, 1000, 10_000, 25_001] {
+            let proof = run(b"input", steps);
+            assert_eq!(
+                proof.output(),
+                Some(by_definition(b"input", steps)),
+                "{steps} steps"
+            );
+            assert_eq!(proof.checkpoints.len() as u64, segment_count(steps));
+            verify(b"input", steps, &proof, [1; 32], usize::MAX).unwrap();
+        }
+    }
+
+    #[test]
+    fn limits_are_checked_before_any_hashing() {
+        let proof = run(b"", 10);
+        let refused = |steps| verify(b"", steps, &proof, [0; 32], 1).unwrap_err();
+        assert_eq!(refused(0), ProofError::Steps { steps: 0 });
+        assert_eq!(refused(u64::MAX), ProofError::Steps { steps: u64::MAX });
+        assert_eq!(
+            refused(11),
+            ProofError::CheckpointCount {
+                found: 10,
+                expected: 11
+            }
+        );
+        assert_eq!(
+            refused(STEPS_MAX),
+            ProofError::CheckpointCount {
+                found: 10,
+                expected: CHECKPOINTS_MAX
+            }
+        );
+        assert_eq!(
+            verify(b"", 10, &proof, [0; 32], 0),
+            Err(ProofError::NoSamples)
+        );
+    }
+
+    #[test]
+    fn a_proof_for_another_input_never_passes_in_full() {
+        let proof = run(b"mine", 600);
+        assert_eq!(
+            verify(b"yours", 600, &proof, [0; 32], usize::MAX),
+            Err(ProofError::FalseSegment {
+                segment: 0,
+                segments: 256
+            })
+        );
+    }
+
+    /// The module's page promises 1 − C(n−f, k)/C(n, k); here n = 256, f = 64, k = 4, which gives 0.686.
+    #[test]
+    fn the_stated_detection_probability_is_met() {
+        let honest = run(b"input", 256);
+        let mut false_proof = honest.clone();
+        // Breaking every eighth checkpoint breaks two segments each: the one that ends and the one that starts there.
+        for checkpoint in false_proof.checkpoints.iter_mut().skip(3).step_by(8) {
+            checkpoint.0[0] ^= 1;
+        }
+        let caught = (0u32..2000)
+            .filter(|trial| {
+                let seed = Sha256::digest(trial.to_be_bytes()).into();
+                verify(b"input", 256, &false_proof, seed, 4).is_err()
+            })
+            .count();
+        let expected = 1.0 - (192.0 * 191.0 * 190.0 * 189.0) / (256.0 * 255.0 * 254.0 * 253.0);
+        let measured = caught as f64 / 2000.0;
+        // Five standard deviations of 2000 trials.
+        assert!(
+            (measured - expected).abs() < 0.052,
+            "measured {measured}, stated {expected}"
+        );
+    }
+
+    #[test]
+    fn samples_are_distinct_and_differ_by_seed() {
+        let a = sample_segments(256, [1; 32], 64);
+        let mut distinct = a.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 64);
+        assert_ne!(a, sample_segments(256, [2; 32], 64));
+        assert_eq!(a, sample_segments(256, [1; 32], 64));
+    }
+
+    #[test]
+    fn a_long_chain_lets_others_run() {
+        use futures::FutureExt;
+        // A future that yields is not ready at its first poll.
+        assert!(execute(b"", HASHES_PER_TURN * 3).now_or_never().is_none());
+        assert!(execute(b"", HASHES_PER_TURN - 1).now_or_never().is_some());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn segments_cover_every_step_once(steps in 1u64..=STEPS_MAX) {
+            let mut next = 0;
+            for segment in 0..segment_count(steps) {
+                let range = segment_steps(steps, segment);
+                prop_assert_eq!(range.start, next);
+                prop_assert!(range.end > range.start);
+                next = range.end;
+            }
+            prop_assert_eq!(next, steps);
+        }
+
+        #[test]
+        fn a_changed_checkpoint_is_caught_when_its_segment_is_sampled(
+            steps in 1u64..3000,
+            position in any::<prop::sample::Index>(),
+            bit in 0usize..256,
+            seed in any::<[u8; 32]>(),
+            samples in 1usize..40,
+        ) {
+            let mut proof = run(b"input", steps);
+            let changed = position.index(proof.checkpoints.len());
+            proof.checkpoints[changed].0[bit / 8] ^= 1 << (bit % 8);
+            let sampled = sample_segments(segment_count(steps), seed, samples);
+            // A checkpoint is the end of its segment and the start of the next.
+            let touched = sampled.iter().any(|s| *s == changed as u64 || *s == changed as u64 + 1);
+            prop_assert_eq!(verify(b"input", steps, &proof, seed, samples).is_err(), touched);
+            prop_assert!(verify(b"input", steps, &proof, seed, usize::MAX).is_err());
+        }
+
+        #[test]
+        fn an_honest_proof_passes_every_challenge(
+            input in prop::collection::vec(any::<u8>(), 0..100),
+            steps in 1u64..3000,
+            seed in any::<[u8; 32]>(),
+            samples in 1usize..300,
+        ) {
+            prop_assert_eq!(verify(&input, steps, &run(&input, steps), seed, samples), Ok(()));
+        }
+
+        #[test]
+        fn verification_never_panics(
+            steps in any::<u64>(),
+            checkpoints in prop::collection::vec(any::<[u8; 32]>().prop_map(B256::new), 0..300),
+            samples in any::<usize>(),
+        ) {
+            // Long honest-looking segments would only cost time.
+            prop_assume!(steps < 100_000 || steps > STEPS_MAX);
+            let _ = verify(b"", steps, &HashChainProof { checkpoints }, [0; 32], samples);
+        }
+    }
+}
