@@ -8,7 +8,7 @@ use alloy::{
     providers::{Provider, RootProvider},
     rpc::client::RpcClient,
     rpc::json_rpc::ErrorPayload,
-    rpc::types::{TransactionRequest, TransactionInput},
+    rpc::types::{TransactionInput, TransactionRequest},
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolValue},
     transports::{RpcError, TransportErrorKind, TransportResult},
@@ -81,7 +81,13 @@ impl ChainClient {
         settings: ChainSettings,
     ) -> Result<Self, ChainError> {
         let scope = keccak256(
-            (deployment.chain_id, deployment.coordinator, deployment.token, wallet.address()).abi_encode(),
+            (
+                deployment.chain_id,
+                deployment.coordinator,
+                deployment.token,
+                wallet.address(),
+            )
+                .abi_encode(),
         );
         let journal = Journal::new(store);
         let owner = NonceOwner::restore(&journal, scope)?;
@@ -102,14 +108,24 @@ impl ChainClient {
 
     async fn check_deployment(&self) -> Result<(), ChainError> {
         let deployment = self.deployment();
-        let found = self.request("eth_chainId", || self.inner.provider.get_chain_id()).await?;
+        let found = self
+            .request("eth_chainId", || self.inner.provider.get_chain_id())
+            .await?;
         if found != deployment.chain_id {
-            return Err(ChainError::WrongChain { expected: deployment.chain_id, found });
+            return Err(ChainError::WrongChain {
+                expected: deployment.chain_id,
+                found,
+            });
         }
-        let contracts =
-            [("Core", deployment.core), ("the Coordinator", deployment.coordinator), ("the token", deployment.token)];
+        let contracts = [
+            ("Core", deployment.core),
+            ("the Coordinator", deployment.coordinator),
+            ("the token", deployment.token),
+        ];
         for (contract, address) in contracts {
-            let code = self.request("eth_getCode", || self.inner.provider.get_code_at(address)).await?;
+            let code = self
+                .request("eth_getCode", || self.inner.provider.get_code_at(address))
+                .await?;
             if code.is_empty() {
                 return Err(ChainError::NoContract { contract, address });
             }
@@ -138,16 +154,31 @@ impl ChainClient {
     }
 
     /// Calls a view of the contract at `to`.
-    pub(super) async fn view<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {
-        let request = TransactionRequest::default().to(to).input(TransactionInput::new(call.abi_encode().into()));
+    pub(super) async fn view<C: SolCall>(
+        &self,
+        to: Address,
+        call: C,
+    ) -> Result<C::Return, ChainError> {
+        let request = TransactionRequest::default()
+            .to(to)
+            .input(TransactionInput::new(call.abi_encode().into()));
         let data = self.eth_call(C::SIGNATURE, &request).await?;
-        C::abi_decode_returns(&data)
-            .map_err(|error| ChainError::Response { method: C::SIGNATURE, reason: error.to_string() })
+        C::abi_decode_returns(&data).map_err(|error| ChainError::Response {
+            method: C::SIGNATURE,
+            reason: error.to_string(),
+        })
     }
 
     /// `eth_call` on the latest block. A revert becomes [`ChainError::Reverted`], said of `what`.
-    pub(super) async fn eth_call(&self, what: &str, request: &TransactionRequest) -> Result<Bytes, ChainError> {
-        self.contract_request("eth_call", what, || self.inner.provider.call(request.clone())).await
+    pub(super) async fn eth_call(
+        &self,
+        what: &str,
+        request: &TransactionRequest,
+    ) -> Result<Bytes, ChainError> {
+        self.contract_request("eth_call", what, || {
+            self.inner.provider.call(request.clone())
+        })
+        .await
     }
 
     /// Makes a request that a contract may refuse.
@@ -163,18 +194,28 @@ impl ChainClient {
         match self.answer(method, make).await? {
             Ok(value) => Ok(value),
             Err(refusal) => Err(match Reason::of(&refusal) {
-                Some(Reason { name, details }) => ChainError::Reverted { what: what.to_owned(), name, details },
+                Some(Reason { name, details }) => ChainError::Reverted {
+                    what: what.to_owned(),
+                    name,
+                    details,
+                },
                 None => refused(method, refusal),
             }),
         }
     }
 
     /// Makes a request to which any error response is a failure.
-    pub(super) async fn request<T, F>(&self, method: &'static str, make: impl Fn() -> F) -> Result<T, ChainError>
+    pub(super) async fn request<T, F>(
+        &self,
+        method: &'static str,
+        make: impl Fn() -> F,
+    ) -> Result<T, ChainError>
     where
         F: IntoFuture<Output = TransportResult<T>>,
     {
-        self.answer(method, make).await?.map_err(|refusal| refused(method, refusal))
+        self.answer(method, make)
+            .await?
+            .map_err(|refusal| refused(method, refusal))
     }
 
     /// Makes a request until there is an answer, be it an error response; gives up after some attempts.
@@ -193,21 +234,37 @@ impl ChainClient {
             let limit = self.inner.settings.request_timeout;
             let reason = match timeout(limit, make().into_future()).await {
                 Ok(Ok(value)) => return Ok(Ok(value)),
-                Ok(Err(RpcError::ErrorResp(payload))) if !payload.is_retry_err() => return Ok(Err(payload)),
+                Ok(Err(RpcError::ErrorResp(payload))) if !payload.is_retry_err() => {
+                    return Ok(Err(payload));
+                }
                 Ok(Err(RpcError::NullResp)) => {
-                    return Err(ChainError::Response { method, reason: "null".to_owned() });
+                    return Err(ChainError::Response {
+                        method,
+                        reason: "null".to_owned(),
+                    });
                 }
                 Ok(Err(RpcError::Transport(TransportErrorKind::NonRetryable(error)))) => {
-                    return Err(ChainError::Unreachable { method, attempts, reason: error.to_string() });
+                    return Err(ChainError::Unreachable {
+                        method,
+                        attempts,
+                        reason: error.to_string(),
+                    });
                 }
                 // Also an answer that cannot be read: a proxy's error page, or a connection cut short.
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {limit:?}"),
             };
             if attempts == REQUEST_ATTEMPTS {
-                return Err(ChainError::Unreachable { method, attempts, reason });
+                return Err(ChainError::Unreachable {
+                    method,
+                    attempts,
+                    reason,
+                });
             }
-            debug!(method, attempts, reason, "the chain request failed, it is repeated");
+            debug!(
+                method,
+                attempts, reason, "the chain request failed, it is repeated"
+            );
             sleep(backoff).await;
             backoff *= 2;
         }
@@ -215,5 +272,9 @@ impl ChainClient {
 }
 
 fn refused(method: &'static str, payload: ErrorPayload) -> ChainError {
-    ChainError::Rpc { method, code: payload.code, message: payload.message.into_owned() }
+    ChainError::Rpc {
+        method,
+        code: payload.code,
+        message: payload.message.into_owned(),
+    }
 }

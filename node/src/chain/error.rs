@@ -8,7 +8,9 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// The endpoint serves another chain than the deployment's.
-    #[error("the RPC endpoint serves chain {found}, the deployment is on chain {expected}; correct chain.rpc or the deployment file")]
+    #[error(
+        "the RPC endpoint serves chain {found}, the deployment is on chain {expected}; correct chain.rpc or the deployment file"
+    )]
     WrongChain {
         /// The deployment's chain id.
         expected: u64,
@@ -16,7 +18,9 @@ pub enum ChainError {
         found: u64,
     },
     /// The deployment names an address without code.
-    #[error("no contract at {address}, where the deployment says {contract} is; correct the deployment file, or wait until the node behind the RPC endpoint has caught up")]
+    #[error(
+        "no contract at {address}, where the deployment says {contract} is; correct the deployment file, or wait until the node behind the RPC endpoint has caught up"
+    )]
     NoContract {
         /// Which contract.
         contract: &'static str,
@@ -24,7 +28,9 @@ pub enum ChainError {
         address: Address,
     },
     /// The endpoint did not answer, or not in time.
-    #[error("the chain did not answer {method} after {attempts} attempts: {reason}; check that chain.rpc is reachable")]
+    #[error(
+        "the chain did not answer {method} after {attempts} attempts: {reason}; check that chain.rpc is reachable"
+    )]
     Unreachable {
         /// The JSON-RPC method.
         method: &'static str,
@@ -44,7 +50,9 @@ pub enum ChainError {
         message: String,
     },
     /// The endpoint answered with something that does not mean what it should.
-    #[error("the chain answered {method} with something unexpected: {reason}; the deployment file may be of other contracts")]
+    #[error(
+        "the chain answered {method} with something unexpected: {reason}; the deployment file may be of other contracts"
+    )]
     Response {
         /// The JSON-RPC method or contract function.
         method: &'static str,
@@ -72,7 +80,9 @@ pub enum ChainError {
         reason: String,
     },
     /// The endpoint will not take the transaction. Nothing was sent on.
-    #[error("the chain does not accept the transaction to {what}: {message}; check that the wallet {wallet} has ETH for gas")]
+    #[error(
+        "the chain does not accept the transaction to {what}: {message}; check that the wallet {wallet} has ETH for gas"
+    )]
     Refused {
         /// The intent.
         what: String,
@@ -83,7 +93,9 @@ pub enum ChainError {
     },
     /// The transaction waits, and was not mined however much its fees were raised. It may still be: sending the same
     /// intent again goes on waiting for it.
-    #[error("the transaction to {what} (nonce {nonce}, last hash {hash}) is not mined after {attempts} fee bids; it is still pending")]
+    #[error(
+        "the transaction to {what} (nonce {nonce}, last hash {hash}) is not mined after {attempts} fee bids; it is still pending"
+    )]
     NotMined {
         /// The intent.
         what: String,

@@ -7,7 +7,9 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 use smartnodes_evm::{
-    bindings::{SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token},
+    bindings::{
+        SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
+    },
     deployment::Deployment,
     state_update::StateUpdate,
 };
@@ -101,19 +103,38 @@ impl Intent {
     /// `user_key_hash` is the wallet's credential as a user, which only [`Intent::RequestJob`] needs.
     pub(super) fn call(&self, deployment: &Deployment, user_key_hash: B256) -> Call {
         let (to, input) = match self {
-            Intent::OpenRound { .. } => (deployment.coordinator, Coordinator::openRoundCall {}.abi_encode()),
-            Intent::Propose { hash, .. } => {
-                (deployment.coordinator, Coordinator::createProposalCall { proposalHash: *hash }.abi_encode())
-            }
+            Intent::OpenRound { .. } => (
+                deployment.coordinator,
+                Coordinator::openRoundCall {}.abi_encode(),
+            ),
+            Intent::Propose { hash, .. } => (
+                deployment.coordinator,
+                Coordinator::createProposalCall {
+                    proposalHash: *hash,
+                }
+                .abi_encode(),
+            ),
             Intent::Vote { number, hash, .. } => (
                 deployment.coordinator,
-                Coordinator::voteForProposalCall { proposalNum: *number, proposalHash: *hash }.abi_encode(),
+                Coordinator::voteForProposalCall {
+                    proposalNum: *number,
+                    proposalHash: *hash,
+                }
+                .abi_encode(),
             ),
             Intent::Execute { number, update, .. } => (
                 deployment.coordinator,
-                Coordinator::executeProposalCall { proposalNum: *number, update: update.clone() }.abi_encode(),
+                Coordinator::executeProposalCall {
+                    proposalNum: *number,
+                    update: update.clone(),
+                }
+                .abi_encode(),
             ),
-            Intent::Claim { distribution_id, capacity, proof } => (
+            Intent::Claim {
+                distribution_id,
+                capacity,
+                proof,
+            } => (
                 deployment.token,
                 Token::claimMerkleRewardsCall {
                     distributionId: U256::from(*distribution_id),
@@ -122,13 +143,25 @@ impl Intent {
                 }
                 .abi_encode(),
             ),
-            Intent::CreateUser { key_hash } => {
-                (deployment.core, Core::createUserCall { publicKeyHash: *key_hash }.abi_encode())
-            }
-            Intent::CreateValidator { key_hash } => {
-                (deployment.core, Core::createValidatorCall { publicKeyHash: *key_hash }.abi_encode())
-            }
-            Intent::RequestJob { job_hash, network, payment } => (
+            Intent::CreateUser { key_hash } => (
+                deployment.core,
+                Core::createUserCall {
+                    publicKeyHash: *key_hash,
+                }
+                .abi_encode(),
+            ),
+            Intent::CreateValidator { key_hash } => (
+                deployment.core,
+                Core::createValidatorCall {
+                    publicKeyHash: *key_hash,
+                }
+                .abi_encode(),
+            ),
+            Intent::RequestJob {
+                job_hash,
+                network,
+                payment,
+            } => (
                 deployment.core,
                 Core::requestJobCall {
                     userHash: user_key_hash,
@@ -140,11 +173,19 @@ impl Intent {
                 }
                 .abi_encode(),
             ),
-            Intent::Transfer { to, amount, .. } => {
-                (deployment.token, Token::transferCall { to: *to, value: *amount }.abi_encode())
-            }
+            Intent::Transfer { to, amount, .. } => (
+                deployment.token,
+                Token::transferCall {
+                    to: *to,
+                    value: *amount,
+                }
+                .abi_encode(),
+            ),
         };
-        Call { to, input: input.into() }
+        Call {
+            to,
+            input: input.into(),
+        }
     }
 
     /// The journal's key: the kind in clear, for whoever inspects a database, then a hash of scope and identity.
@@ -152,13 +193,25 @@ impl Intent {
         let (kind, identity) = match self {
             Intent::OpenRound { round } => ("open-round", round.abi_encode()),
             Intent::Propose { round, hash } => ("propose", (*round, *hash).abi_encode()),
-            Intent::Vote { round, number, hash } => ("vote", (*round, U256::from(*number), *hash).abi_encode()),
-            Intent::Execute { round, number, .. } => ("execute", (*round, U256::from(*number)).abi_encode()),
-            Intent::Claim { distribution_id, .. } => ("claim", distribution_id.abi_encode()),
+            Intent::Vote {
+                round,
+                number,
+                hash,
+            } => ("vote", (*round, U256::from(*number), *hash).abi_encode()),
+            Intent::Execute { round, number, .. } => {
+                ("execute", (*round, U256::from(*number)).abi_encode())
+            }
+            Intent::Claim {
+                distribution_id, ..
+            } => ("claim", distribution_id.abi_encode()),
             Intent::CreateUser { key_hash } => ("create-user", key_hash.abi_encode()),
             Intent::CreateValidator { key_hash } => ("create-validator", key_hash.abi_encode()),
             Intent::RequestJob { job_hash, .. } => ("request-job", job_hash.abi_encode()),
-            Intent::Transfer { to, amount, reference } => ("transfer", (*to, *amount, *reference).abi_encode()),
+            Intent::Transfer {
+                to,
+                amount,
+                reference,
+            } => ("transfer", (*to, *amount, *reference).abi_encode()),
         };
         let mut key = scope.to_vec();
         key.extend_from_slice(kind.as_bytes());
@@ -174,12 +227,20 @@ impl fmt::Display for Intent {
         match self {
             Intent::OpenRound { round } => write!(f, "open round {round}"),
             Intent::Propose { round, hash } => write!(f, "propose {hash} in round {round}"),
-            Intent::Vote { round, number, .. } => write!(f, "vote for proposal {number} of round {round}"),
-            Intent::Execute { round, number, .. } => write!(f, "execute proposal {number} of round {round}"),
-            Intent::Claim { distribution_id, .. } => write!(f, "claim from distribution {distribution_id}"),
+            Intent::Vote { round, number, .. } => {
+                write!(f, "vote for proposal {number} of round {round}")
+            }
+            Intent::Execute { round, number, .. } => {
+                write!(f, "execute proposal {number} of round {round}")
+            }
+            Intent::Claim {
+                distribution_id, ..
+            } => write!(f, "claim from distribution {distribution_id}"),
             Intent::CreateUser { .. } => write!(f, "register as a user"),
             Intent::CreateValidator { .. } => write!(f, "register as a validator"),
-            Intent::RequestJob { job_hash, payment, .. } => {
+            Intent::RequestJob {
+                job_hash, payment, ..
+            } => {
                 write!(f, "request job {job_hash} for {payment} wei of SNO")
             }
             Intent::Transfer { to, amount, .. } => write!(f, "send {amount} wei of SNO to {to}"),
@@ -196,16 +257,31 @@ mod tests {
     #[test]
     fn every_difference_in_identity_is_a_different_key() {
         let (a, b) = (B256::repeat_byte(1), B256::repeat_byte(2));
-        let transfer =
-            |to: u8, amount, reference| Intent::Transfer { to: Address::repeat_byte(to), amount, reference };
+        let transfer = |to: u8, amount, reference| Intent::Transfer {
+            to: Address::repeat_byte(to),
+            amount,
+            reference,
+        };
         let intents = [
             Intent::OpenRound { round: 1 },
             Intent::OpenRound { round: 2 },
             Intent::Propose { round: 1, hash: a },
             Intent::Propose { round: 1, hash: b },
-            Intent::Vote { round: 1, number: 1, hash: a },
-            Intent::Vote { round: 1, number: 2, hash: a },
-            Intent::Vote { round: 2, number: 1, hash: a },
+            Intent::Vote {
+                round: 1,
+                number: 1,
+                hash: a,
+            },
+            Intent::Vote {
+                round: 1,
+                number: 2,
+                hash: a,
+            },
+            Intent::Vote {
+                round: 2,
+                number: 1,
+                hash: a,
+            },
             Intent::CreateUser { key_hash: a },
             Intent::CreateValidator { key_hash: a },
             transfer(1, U256::from(1), a),

@@ -74,7 +74,10 @@ impl Journal {
     }
 
     /// Keys and nonces of everything pending whose key satisfies `ours`.
-    pub(super) fn pending(&self, ours: impl Fn(&[u8]) -> bool) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    pub(super) fn pending(
+        &self,
+        ours: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let entries = self.store.scan::<Entry>(Table::Transactions)?;
         Ok(entries
             .into_iter()

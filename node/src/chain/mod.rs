@@ -21,4 +21,6 @@ pub use client::{ChainClient, ChainSettings};
 pub use error::ChainError;
 pub use intent::Intent;
 pub use journal::Mined;
-pub use views::{Distribution, ExecutedUpdate, Head, JobState, OnChainJob, Proposal, RoundPhase, RoundStatus};
+pub use views::{
+    Distribution, ExecutedUpdate, Head, JobState, OnChainJob, Proposal, RoundPhase, RoundStatus,
+};

@@ -46,11 +46,17 @@ impl Reason {
             return Some(Reason::decode(&data));
         }
         // Some endpoints leave the data out.
-        payload.message.contains("revert").then(|| Reason::named("Revert", &format!("({})", payload.message)))
+        payload
+            .message
+            .contains("revert")
+            .then(|| Reason::named("Revert", &format!("({})", payload.message)))
     }
 
     fn named(name: &str, details: &str) -> Reason {
-        Reason { name: name.to_owned(), details: details.to_owned() }
+        Reason {
+            name: name.to_owned(),
+            details: details.to_owned(),
+        }
     }
 }
 
@@ -58,9 +64,14 @@ fn custom<E: SolInterface + Debug>(data: &Bytes) -> Option<Reason> {
     let error = E::abi_decode(data).ok()?;
     // The derived form is `Variant(Struct { field: value })` or `Variant(Struct)`.
     let text = format!("{error:?}");
-    let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(&text);
+    let inner = text
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'))
+        .unwrap_or(&text);
     Some(match inner.split_once(" {") {
-        Some((name, fields)) => Reason::named(name, &format!("({})", fields.trim_end_matches('}').trim())),
+        Some((name, fields)) => {
+            Reason::named(name, &format!("({})", fields.trim_end_matches('}').trim()))
+        }
         None => Reason::named(inner, ""),
     })
 }
@@ -82,15 +93,24 @@ mod tests {
         };
         let reason = Reason::decode(&error.abi_encode().into());
         assert_eq!(reason.name, "ERC20InsufficientBalance");
-        assert!(reason.details.starts_with("(sender: 0x0101") && reason.details.ends_with("needed: 3)"), "{reason:?}");
+        assert!(
+            reason.details.starts_with("(sender: 0x0101") && reason.details.ends_with("needed: 3)"),
+            "{reason:?}"
+        );
     }
 
     #[test]
     fn plain_reverts_panics_and_unknown_data_are_told_apart() {
         let decode = |data: Vec<u8>| Reason::decode(&data.into());
-        assert_eq!(decode(Revert::from("no").abi_encode()), Reason::named("Error", "(no)"));
+        assert_eq!(
+            decode(Revert::from("no").abi_encode()),
+            Reason::named("Error", "(no)")
+        );
         assert_eq!(decode(vec![]).name, "Revert");
-        assert_eq!(decode(vec![1, 2, 3, 4]), Reason::named("Unknown", "(0x01020304)"));
+        assert_eq!(
+            decode(vec![1, 2, 3, 4]),
+            Reason::named("Unknown", "(0x01020304)")
+        );
         assert_eq!(decode(Panic::from(0x11u64).abi_encode()).name, "Panic");
     }
 }

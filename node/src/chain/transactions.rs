@@ -72,12 +72,16 @@ impl NonceOwner {
     /// Reads what was pending when the node stopped.
     pub(super) fn restore(journal: &Journal, scope: B256) -> Result<NonceOwner, StoreError> {
         let pending = journal.pending(|key| key.starts_with(scope.as_slice()))?;
-        Ok(NonceOwner { pending: pending.into_iter().collect() })
+        Ok(NonceOwner {
+            pending: pending.into_iter().collect(),
+        })
     }
 
     /// The nonce for a new transaction, where the chain has counted `used`.
     fn next(&self, used: u64) -> u64 {
-        self.pending.last_key_value().map_or(used, |(last, _)| used.max(last + 1))
+        self.pending
+            .last_key_value()
+            .map_or(used, |(last, _)| used.max(last + 1))
     }
 
     fn forget(&mut self, nonce: u64, key: &[u8]) {
@@ -118,13 +122,20 @@ impl ChainClient {
     }
 
     /// Simulates, signs and journals a new transaction, and sends it. Returns its nonce.
-    async fn submit(&self, owner: &mut NonceOwner, key: &[u8], intent: &Intent) -> Result<u64, ChainError> {
+    async fn submit(
+        &self,
+        owner: &mut NonceOwner,
+        key: &[u8],
+        intent: &Intent,
+    ) -> Result<u64, ChainError> {
         let what = intent.to_string();
         let Call { to, input } = self.call_of(intent).await?;
         let request = self.request_of(to, &input);
         self.eth_call(&what, &request).await?;
         let estimate = self
-            .contract_request("eth_estimateGas", &what, || self.inner.provider.estimate_gas(request.clone()))
+            .contract_request("eth_estimateGas", &what, || {
+                self.inner.provider.estimate_gas(request.clone())
+            })
             .await?;
         let (max_fee, priority_fee) = self.market_fees().await?;
         let nonce = owner.next(self.nonces_used().await?);
@@ -141,19 +152,30 @@ impl ChainClient {
         info!(what = pending.what, nonce, hash = %attempt.hash, "sending a transaction");
         pending.attempts.push(attempt);
         // The journal is first, so that a crash at any point finds the transaction again.
-        self.inner.journal.save(key, &Entry::Pending(pending.clone()))?;
+        self.inner
+            .journal
+            .save(key, &Entry::Pending(pending.clone()))?;
         owner.pending.insert(nonce, key.to_vec());
         if let Sent::Refused(message) = self.push(&raw).await? {
             // Never in the pool, so the nonce is free again.
             self.inner.journal.close(key)?;
             owner.forget(nonce, key);
-            return Err(ChainError::Refused { what: pending.what, wallet: self.address(), message });
+            return Err(ChainError::Refused {
+                what: pending.what,
+                wallet: self.address(),
+                message,
+            });
         }
         Ok(nonce)
     }
 
     /// Waits until one of the transactions is in a block, sending with higher fees when that takes too long.
-    async fn until_included(&self, owner: &mut NonceOwner, key: &[u8], nonce: u64) -> Result<Inclusion, ChainError> {
+    async fn until_included(
+        &self,
+        owner: &mut NonceOwner,
+        key: &[u8],
+        nonce: u64,
+    ) -> Result<Inclusion, ChainError> {
         let settings = self.settings();
         let mut pushed_at = Instant::now();
         let mut taken_since = None;
@@ -168,8 +190,15 @@ impl ChainClient {
             if self.nonces_used().await? > nonce {
                 let head = self.head().await?.number;
                 let since = *taken_since.get_or_insert(head);
-                if head >= since.saturating_add(settings.confirmations).saturating_add(TAKEN_NONCE_BLOCKS) {
-                    warn!(what = pending.what, nonce, "another transaction used the nonce, starting again");
+                if head
+                    >= since
+                        .saturating_add(settings.confirmations)
+                        .saturating_add(TAKEN_NONCE_BLOCKS)
+                {
+                    warn!(
+                        what = pending.what,
+                        nonce, "another transaction used the nonce, starting again"
+                    );
                     self.inner.journal.close(key)?;
                     owner.forget(nonce, key);
                     return Ok(Inclusion::NonceTaken);
@@ -177,7 +206,10 @@ impl ChainClient {
             } else {
                 taken_since = None;
                 if pushed_at.elapsed() >= settings.receipt_timeout {
-                    if let (Some(last), true) = (pending.attempts.last(), pending.attempts.len() >= FEE_BIDS_MAX) {
+                    if let (Some(last), true) = (
+                        pending.attempts.last(),
+                        pending.attempts.len() >= FEE_BIDS_MAX,
+                    ) {
                         return Err(ChainError::NotMined {
                             nonce,
                             hash: last.hash,
@@ -194,7 +226,10 @@ impl ChainClient {
     }
 
     /// Waits until the transaction is deep enough. `None` if a reorganisation threw it out.
-    async fn until_confirmed(&self, key: &[u8]) -> Result<Option<Result<Mined, ChainError>>, ChainError> {
+    async fn until_confirmed(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<Result<Mined, ChainError>>, ChainError> {
         loop {
             let pending = match self.inner.journal.load(key)? {
                 Some(Entry::Pending(pending)) => pending,
@@ -203,7 +238,11 @@ impl ChainClient {
                 None => return Ok(None),
             };
             let Some(receipt) = self.receipt_of(&pending).await? else {
-                warn!(what = pending.what, nonce = pending.nonce, "a reorganisation undid a transaction");
+                warn!(
+                    what = pending.what,
+                    nonce = pending.nonce,
+                    "a reorganisation undid a transaction"
+                );
                 return Ok(None);
             };
             // A receipt without a block is of a pending block, which some endpoints show.
@@ -225,8 +264,16 @@ impl ChainClient {
         receipt: &TransactionReceipt,
         block: u64,
     ) -> Result<Result<Mined, ChainError>, ChainError> {
-        let mined = Mined { hash: receipt.transaction_hash, block, gas_used: receipt.gas_used };
-        let failure = if receipt.status() { None } else { Some(self.replay(pending, &mined).await?) };
+        let mined = Mined {
+            hash: receipt.transaction_hash,
+            block,
+            gas_used: receipt.gas_used,
+        };
+        let failure = if receipt.status() {
+            None
+        } else {
+            Some(self.replay(pending, &mined).await?)
+        };
         let mut owner = self.inner.owner.lock().await;
         owner.forget(pending.nonce, key);
         match failure {
@@ -238,7 +285,11 @@ impl ChainClient {
             Some(reason) => {
                 warn!(what = pending.what, hash = %mined.hash, block, reason, "transaction failed");
                 self.inner.journal.close(key)?;
-                Ok(Err(ChainError::Failed { what: pending.what.clone(), hash: mined.hash, reason }))
+                Ok(Err(ChainError::Failed {
+                    what: pending.what.clone(),
+                    hash: mined.hash,
+                    reason,
+                }))
             }
         }
     }
@@ -246,17 +297,29 @@ impl ChainClient {
     /// Why a transaction failed: the same call on the state after its block.
     async fn replay(&self, pending: &Pending, mined: &Mined) -> Result<String, ChainError> {
         if mined.gas_used >= pending.gas_limit {
-            return Ok(format!("out of gas: it used all of its {} units", pending.gas_limit));
+            return Ok(format!(
+                "out of gas: it used all of its {} units",
+                pending.gas_limit
+            ));
         }
         let request = self.request_of(pending.to, &pending.input);
-        let call = || self.inner.provider.call(request.clone()).block(BlockId::number(mined.block));
-        Ok(match self.contract_request("eth_call", &pending.what, call).await {
-            Err(ChainError::Reverted { name, details, .. }) => format!("{name}{details}"),
-            Ok(_) => "the same call succeeds on the state after the block".to_owned(),
-            // An endpoint without old states refuses; that is no reason to hide the failure itself.
-            Err(ChainError::Rpc { message, .. }) => format!("unknown, the endpoint cannot replay it: {message}"),
-            Err(error) => return Err(error),
-        })
+        let call = || {
+            self.inner
+                .provider
+                .call(request.clone())
+                .block(BlockId::number(mined.block))
+        };
+        Ok(
+            match self.contract_request("eth_call", &pending.what, call).await {
+                Err(ChainError::Reverted { name, details, .. }) => format!("{name}{details}"),
+                Ok(_) => "the same call succeeds on the state after the block".to_owned(),
+                // An endpoint without old states refuses; that is no reason to hide the failure itself.
+                Err(ChainError::Rpc { message, .. }) => {
+                    format!("unknown, the endpoint cannot replay it: {message}")
+                }
+                Err(error) => return Err(error),
+            },
+        )
     }
 
     /// Sends everything that is not in a block again, with higher fees if `bump`.
@@ -265,17 +328,27 @@ impl ChainClient {
             return Ok(());
         }
         let used = self.nonces_used().await?;
-        let market = if bump { Some(self.market_fees().await?) } else { None };
+        let market = if bump {
+            Some(self.market_fees().await?)
+        } else {
+            None
+        };
         for key in owner.pending.range(used..).map(|(_, key)| key) {
-            let Some(Entry::Pending(mut pending)) = self.inner.journal.load(key)? else { continue };
+            let Some(Entry::Pending(mut pending)) = self.inner.journal.load(key)? else {
+                continue;
+            };
             if let Some(market) = market {
                 self.bid_more(key, &mut pending, market)?;
             }
-            let Some(last) = pending.attempts.last() else { continue };
+            let Some(last) = pending.attempts.last() else {
+                continue;
+            };
             match self.push(&last.raw).await? {
                 Sent::Accepted | Sent::NonceUsed => {}
                 // Raised at the next timeout.
-                Sent::Underpriced => debug!(what = pending.what, hash = %last.hash, "the pool asks for higher fees"),
+                Sent::Underpriced => {
+                    debug!(what = pending.what, hash = %last.hash, "the pool asks for higher fees")
+                }
                 // An older bid may still be in the pool, so this is no reason to give up.
                 Sent::Refused(message) => {
                     warn!(what = pending.what, hash = %last.hash, message, "the endpoint refuses the transaction");
@@ -286,8 +359,15 @@ impl ChainClient {
     }
 
     /// Signs a further transaction for the same nonce and journals it.
-    fn bid_more(&self, key: &[u8], pending: &mut Pending, market: (u128, u128)) -> Result<(), ChainError> {
-        let Some(last) = pending.attempts.last() else { return Ok(()) };
+    fn bid_more(
+        &self,
+        key: &[u8],
+        pending: &mut Pending,
+        market: (u128, u128),
+    ) -> Result<(), ChainError> {
+        let Some(last) = pending.attempts.last() else {
+            return Ok(());
+        };
         if pending.attempts.len() >= FEE_BIDS_MAX {
             return Ok(());
         }
@@ -296,11 +376,18 @@ impl ChainClient {
         let attempt = self.sign(pending, max_fee, priority_fee)?;
         info!(what = pending.what, nonce = pending.nonce, hash = %attempt.hash, max_fee, "raising the fees");
         pending.attempts.push(attempt);
-        self.inner.journal.save(key, &Entry::Pending(pending.clone()))?;
+        self.inner
+            .journal
+            .save(key, &Entry::Pending(pending.clone()))?;
         Ok(())
     }
 
-    fn sign(&self, pending: &Pending, max_fee: u128, priority_fee: u128) -> Result<Attempt, ChainError> {
+    fn sign(
+        &self,
+        pending: &Pending,
+        max_fee: u128,
+        priority_fee: u128,
+    ) -> Result<Attempt, ChainError> {
         let transaction = TxEip1559 {
             chain_id: self.deployment().chain_id,
             nonce: pending.nonce,
@@ -315,36 +402,61 @@ impl ChainClient {
         let signature = self
             .wallet()
             .sign_hash_sync(&transaction.signature_hash())
-            .map_err(|error| ChainError::Signing { what: pending.what.clone(), reason: error.to_string() })?;
+            .map_err(|error| ChainError::Signing {
+                what: pending.what.clone(),
+                reason: error.to_string(),
+            })?;
         let envelope = TxEnvelope::from(transaction.into_signed(signature));
-        Ok(Attempt { hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into(), max_fee, priority_fee })
+        Ok(Attempt {
+            hash: *envelope.tx_hash(),
+            raw: envelope.encoded_2718().into(),
+            max_fee,
+            priority_fee,
+        })
     }
 
     /// Hands a raw transaction to the endpoint.
     ///
     /// The provider's own way of sending is not used: it starts a task of its own to watch for the receipt.
     async fn push(&self, raw: &Bytes) -> Result<Sent, ChainError> {
-        let send = || self.inner.provider.client().request::<_, B256>("eth_sendRawTransaction", (raw.clone(),));
+        let send = || {
+            self.inner
+                .provider
+                .client()
+                .request::<_, B256>("eth_sendRawTransaction", (raw.clone(),))
+        };
         let refusal = match self.answer("eth_sendRawTransaction", send).await? {
             Ok(_) => return Ok(Sent::Accepted),
             Err(refusal) => refusal.message.to_lowercase(),
         };
         // Clients agree on these words more than on codes.
-        Ok(if ["already known", "known transaction", "already imported"].iter().any(|text| refusal.contains(text)) {
-            Sent::Accepted
-        } else if refusal.contains("nonce too low") || refusal.contains("nonce is too low") {
-            Sent::NonceUsed
-        } else if refusal.contains("underpriced") {
-            Sent::Underpriced
-        } else {
-            Sent::Refused(refusal)
-        })
+        Ok(
+            if ["already known", "known transaction", "already imported"]
+                .iter()
+                .any(|text| refusal.contains(text))
+            {
+                Sent::Accepted
+            } else if refusal.contains("nonce too low") || refusal.contains("nonce is too low") {
+                Sent::NonceUsed
+            } else if refusal.contains("underpriced") {
+                Sent::Underpriced
+            } else {
+                Sent::Refused(refusal)
+            },
+        )
     }
 
     async fn call_of(&self, intent: &Intent) -> Result<Call, ChainError> {
         let user_key_hash = match intent {
             Intent::RequestJob { .. } => {
-                self.view(self.deployment().core, Core::usersCall { account: self.address() }).await?.publicKeyHash
+                self.view(
+                    self.deployment().core,
+                    Core::usersCall {
+                        account: self.address(),
+                    },
+                )
+                .await?
+                .publicKeyHash
             }
             _ => B256::ZERO,
         };
@@ -352,22 +464,35 @@ impl ChainClient {
     }
 
     fn request_of(&self, to: Address, input: &Bytes) -> TransactionRequest {
-        TransactionRequest::default().from(self.address()).to(to).input(TransactionInput::new(input.clone()))
+        TransactionRequest::default()
+            .from(self.address())
+            .to(to)
+            .input(TransactionInput::new(input.clone()))
     }
 
     /// Maximum and priority fee that the market asks for, in wei for each unit of gas.
     async fn market_fees(&self) -> Result<(u128, u128), ChainError> {
-        let fees = self.request("eth_feeHistory", || self.inner.provider.estimate_eip1559_fees()).await?;
+        let fees = self
+            .request("eth_feeHistory", || {
+                self.inner.provider.estimate_eip1559_fees()
+            })
+            .await?;
         Ok((fees.max_fee_per_gas, fees.max_priority_fee_per_gas))
     }
 
     /// How many nonces of the wallet the latest block has seen used.
     async fn nonces_used(&self) -> Result<u64, ChainError> {
-        self.request("eth_getTransactionCount", || self.inner.provider.get_transaction_count(self.address())).await
+        self.request("eth_getTransactionCount", || {
+            self.inner.provider.get_transaction_count(self.address())
+        })
+        .await
     }
 
     /// The receipt of whichever of the transactions is in a block.
-    async fn receipt_of(&self, pending: &Pending) -> Result<Option<TransactionReceipt>, ChainError> {
+    async fn receipt_of(
+        &self,
+        pending: &Pending,
+    ) -> Result<Option<TransactionReceipt>, ChainError> {
         for attempt in pending.attempts.iter().rev() {
             let get = || self.inner.provider.get_transaction_receipt(attempt.hash);
             let receipt = self.request("eth_getTransactionReceipt", get).await?;
@@ -381,7 +506,11 @@ impl ChainClient {
 
 /// A fee that replaces `fee`: rounded up, and never the same.
 fn raised(fee: u128) -> u128 {
-    fee.saturating_add((fee.saturating_mul(FEE_BUMP_PERMILLE)).div_ceil(1000).max(1))
+    fee.saturating_add(
+        (fee.saturating_mul(FEE_BUMP_PERMILLE))
+            .div_ceil(1000)
+            .max(1),
+    )
 }
 
 #[cfg(test)]
@@ -401,7 +530,9 @@ mod tests {
 
     #[test]
     fn nonces_follow_both_the_chain_and_what_is_pending() {
-        let mut owner = NonceOwner { pending: BTreeMap::new() };
+        let mut owner = NonceOwner {
+            pending: BTreeMap::new(),
+        };
         assert_eq!(owner.next(5), 5);
         owner.pending.insert(7, b"a".to_vec());
         assert_eq!(owner.next(5), 8);

@@ -9,7 +9,9 @@ use alloy::{
     sol_types::SolEvent,
 };
 
-use smartnodes_evm::bindings::{SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token};
+use smartnodes_evm::bindings::{
+    SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
+};
 
 use super::{client::ChainClient, error::ChainError};
 
@@ -141,16 +143,31 @@ impl ChainClient {
     pub async fn head(&self) -> Result<Head, ChainError> {
         const METHOD: &str = "eth_getBlockByNumber";
         let block = self
-            .request(METHOD, || self.inner.provider.get_block_by_number(BlockNumberOrTag::Latest))
+            .request(METHOD, || {
+                self.inner
+                    .provider
+                    .get_block_by_number(BlockNumberOrTag::Latest)
+            })
             .await?
-            .ok_or_else(|| ChainError::Response { method: METHOD, reason: "there is no latest block".to_owned() })?;
+            .ok_or_else(|| ChainError::Response {
+                method: METHOD,
+                reason: "there is no latest block".to_owned(),
+            })?;
         let header = block.header();
-        Ok(Head { number: header.number, timestamp: header.timestamp })
+        Ok(Head {
+            number: header.number,
+            timestamp: header.timestamp,
+        })
     }
 
     /// The state of the current round.
     pub async fn round_status(&self) -> Result<RoundStatus, ChainError> {
-        let status = self.view(self.deployment().coordinator, Coordinator::roundStatusCall {}).await?;
+        let status = self
+            .view(
+                self.deployment().coordinator,
+                Coordinator::roundStatusCall {},
+            )
+            .await?;
         let phase = match status.phase {
             0 => RoundPhase::Waiting,
             1 => RoundPhase::Due,
@@ -180,42 +197,73 @@ impl ChainClient {
 
     /// All validators.
     pub async fn validators(&self) -> Result<Vec<Address>, ChainError> {
-        self.view(self.deployment().coordinator, Coordinator::getValidatorsCall {}).await
+        self.view(
+            self.deployment().coordinator,
+            Coordinator::getValidatorsCall {},
+        )
+        .await
     }
 
     /// The validators drawn to propose in the current round.
     pub async fn proposers(&self) -> Result<Vec<Address>, ChainError> {
-        self.view(self.deployment().coordinator, Coordinator::getCurrentRoundValidatorsCall {}).await
+        self.view(
+            self.deployment().coordinator,
+            Coordinator::getCurrentRoundValidatorsCall {},
+        )
+        .await
     }
 
     /// The hash of the network key that `account` registered; zero if it did not.
     pub async fn credential_of(&self, account: Address) -> Result<B256, ChainError> {
-        self.view(self.deployment().core, Core::credentialOfCall { account }).await
+        self.view(self.deployment().core, Core::credentialOfCall { account })
+            .await
     }
 
     /// Whether `account` is a validator in good standing with this network key.
-    pub async fn is_verified_validator(&self, account: Address, key_hash: B256) -> Result<bool, ChainError> {
-        self.view(self.deployment().core, Core::isVerifiedValidatorCall { account, publicKeyHash: key_hash }).await
+    pub async fn is_verified_validator(
+        &self,
+        account: Address,
+        key_hash: B256,
+    ) -> Result<bool, ChainError> {
+        self.view(
+            self.deployment().core,
+            Core::isVerifiedValidatorCall {
+                account,
+                publicKeyHash: key_hash,
+            },
+        )
+        .await
     }
 
     /// Whether `account` is a validator that counts in the current round.
     pub async fn is_snapshot_validator(&self, account: Address) -> Result<bool, ChainError> {
-        self.view(self.deployment().coordinator, Coordinator::isSnapshotValidatorCall { account }).await
+        self.view(
+            self.deployment().coordinator,
+            Coordinator::isSnapshotValidatorCall { account },
+        )
+        .await
     }
 
     /// Whether `account` is a registered user.
     pub async fn is_user(&self, account: Address) -> Result<bool, ChainError> {
-        self.view(self.deployment().core, Core::isUserCall { account }).await
+        self.view(self.deployment().core, Core::isUserCall { account })
+            .await
     }
 
     /// Reputation of `account`, from 0 to 1000.
     pub async fn reputation(&self, account: Address) -> Result<u16, ChainError> {
-        self.view(self.deployment().core, Core::reputationOfCall { account }).await
+        self.view(self.deployment().core, Core::reputationOfCall { account })
+            .await
     }
 
     /// The proposals of the current round.
     pub async fn proposals(&self) -> Result<Vec<Proposal>, ChainError> {
-        let proposals = self.view(self.deployment().coordinator, Coordinator::getProposalsCall {}).await?;
+        let proposals = self
+            .view(
+                self.deployment().coordinator,
+                Coordinator::getProposalsCall {},
+            )
+            .await?;
         Ok(proposals
             .into_iter()
             .map(|proposal| Proposal {
@@ -230,19 +278,29 @@ impl ChainClient {
 
     /// The hash that `validator` voted for in the current round.
     pub async fn voted_for(&self, validator: Address) -> Result<Option<B256>, ChainError> {
-        let hash = self.view(self.deployment().coordinator, Coordinator::votedForCall { validator }).await?;
+        let hash = self
+            .view(
+                self.deployment().coordinator,
+                Coordinator::votedForCall { validator },
+            )
+            .await?;
         Ok((!hash.is_zero()).then_some(hash))
     }
 
     /// Whether this wallet may execute the proposal now.
     pub async fn can_execute(&self, number: u8) -> Result<bool, ChainError> {
-        let call = Coordinator::canExecuteCall { proposalNum: number, caller: self.address() };
+        let call = Coordinator::canExecuteCall {
+            proposalNum: number,
+            caller: self.address(),
+        };
         self.view(self.deployment().coordinator, call).await
     }
 
     /// The paid job `id`, if it was requested.
     pub async fn job(&self, id: B256) -> Result<Option<OnChainJob>, ChainError> {
-        let job = self.view(self.deployment().core, Core::getJobCall { jobId: id }).await?;
+        let job = self
+            .view(self.deployment().core, Core::getJobCall { jobId: id })
+            .await?;
         let state = match job.state {
             0 => return Ok(None),
             1 => JobState::Open,
@@ -266,7 +324,10 @@ impl ChainClient {
     }
 
     /// The state updates executed in block `from_block` or later, oldest first.
-    pub async fn executed_updates(&self, from_block: u64) -> Result<Vec<ExecutedUpdate>, ChainError> {
+    pub async fn executed_updates(
+        &self,
+        from_block: u64,
+    ) -> Result<Vec<ExecutedUpdate>, ChainError> {
         let last = self.head().await?.number;
         let mut updates = Vec::new();
         let mut from = from_block;
@@ -278,19 +339,28 @@ impl ChainClient {
         Ok(updates)
     }
 
-    async fn executed_between(&self, from: u64, to: u64) -> Result<Vec<ExecutedUpdate>, ChainError> {
+    async fn executed_between(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ExecutedUpdate>, ChainError> {
         const METHOD: &str = "eth_getLogs";
         let filter = Filter::new()
             .address(self.deployment().coordinator)
             .event_signature(Coordinator::StateUpdateExecuted::SIGNATURE_HASH)
             .from_block(from)
             .to_block(to);
-        let mut logs = self.request(METHOD, || self.inner.provider.get_logs(&filter)).await?;
+        let mut logs = self
+            .request(METHOD, || self.inner.provider.get_logs(&filter))
+            .await?;
         logs.retain(|log| !log.removed);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
         logs.iter()
             .map(|log| {
-                let unexpected = |reason: String| ChainError::Response { method: METHOD, reason };
+                let unexpected = |reason: String| ChainError::Response {
+                    method: METHOD,
+                    reason,
+                };
                 let event = Coordinator::StateUpdateExecuted::decode_log(&log.inner)
                     .map_err(|error| unexpected(error.to_string()))?;
                 Ok(ExecutedUpdate {
@@ -298,7 +368,9 @@ impl ChainClient {
                     proposal_hash: event.proposalHash,
                     distribution_id: event.distributionId,
                     executor: event.executor,
-                    block: log.block_number.ok_or_else(|| unexpected("a log without a block".to_owned()))?,
+                    block: log
+                        .block_number
+                        .ok_or_else(|| unexpected("a log without a block".to_owned()))?,
                 })
             })
             .collect()
@@ -306,7 +378,12 @@ impl ChainClient {
 
     /// How many distributions there are; the last one's id.
     pub async fn distribution_count(&self) -> Result<u64, ChainError> {
-        let count = self.view(self.deployment().token, Token::s_currentDistributionIdCall {}).await?;
+        let count = self
+            .view(
+                self.deployment().token,
+                Token::s_currentDistributionIdCall {},
+            )
+            .await?;
         count.try_into().map_err(|_| ChainError::Response {
             method: "s_currentDistributionId",
             reason: format!("{count} distributions"),
@@ -315,7 +392,9 @@ impl ChainClient {
 
     /// A distribution, if there is one with this id.
     pub async fn distribution(&self, id: u64) -> Result<Option<Distribution>, ChainError> {
-        let call = Token::s_distributionsCall { distributionId: U256::from(id) };
+        let call = Token::s_distributionsCall {
+            distributionId: U256::from(id),
+        };
         let found = self.view(self.deployment().token, call).await?;
         Ok((!found.timestamp.is_zero()).then(|| Distribution {
             merkle_root: found.merkleRoot,
@@ -327,11 +406,19 @@ impl ChainClient {
 
     /// Whether `account` has claimed its reward from distribution `id`.
     pub async fn claimed(&self, id: u64, account: Address) -> Result<bool, ChainError> {
-        self.view(self.deployment().token, Token::s_claimedCall { distributionId: U256::from(id), account }).await
+        self.view(
+            self.deployment().token,
+            Token::s_claimedCall {
+                distributionId: U256::from(id),
+                account,
+            },
+        )
+        .await
     }
 
     /// SNO of `account`, in wei, without what it has locked.
     pub async fn token_balance(&self, account: Address) -> Result<U256, ChainError> {
-        self.view(self.deployment().token, Token::balanceOfCall { account }).await
+        self.view(self.deployment().token, Token::balanceOfCall { account })
+            .await
     }
 }

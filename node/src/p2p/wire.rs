@@ -1,0 +1,142 @@
+//! What two nodes say to each other directly (libp2p request-response, CBOR).
+
+use alloy::primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use super::handshake::RoleStatement;
+use crate::jobs::receipt::{Receipt, WorkOrder, WorkResult};
+use crate::jobs::{JobRequest, JobStatus};
+use crate::round::payload::SignedPayload;
+use crate::signed::Signed;
+
+/// Largest request in bytes.
+pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
+/// Largest response in bytes.
+pub const RESPONSE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Most ids in one list of receipts.
+pub const RECEIPT_IDS_MAX: usize = 8_192;
+/// Most receipts in one response.
+pub const RECEIPTS_MAX: usize = 256;
+
+/// A question to a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Who are you? Answered by anyone.
+    Role {
+        /// Fresh and random: the statement must repeat it.
+        nonce: B256,
+    },
+    /// Worker to validator: offer me work and challenges.
+    Register,
+    /// Validator to worker: do this now and answer with the result.
+    Work(Box<WorkOrder>),
+    /// Validator to worker: will you take this task? The answer reserves capacity until the work is asked for.
+    Offer {
+        /// The job.
+        job: B256,
+        /// Index of the task in the job.
+        task: u16,
+    },
+    /// User to validator: run this job.
+    SubmitJob(Box<Signed<JobRequest>>),
+    /// User to validator: how far is my job?
+    JobStatus {
+        /// The job.
+        job: B256,
+    },
+    /// Validator to validator: which receipts do you hold that no update has settled?
+    ReceiptIds,
+    /// Validator to validator: give me these.
+    Receipts {
+        /// At most [`RECEIPTS_MAX`].
+        ids: Vec<B256>,
+    },
+    /// Validator to validator: the payload behind a proposal hash.
+    Payload {
+        /// The proposal hash, which is also the payload's key in the DHT.
+        proposal: B256,
+    },
+    /// Worker to validator: what is my share in a distribution, and its proof?
+    ClaimProof {
+        /// The distribution.
+        distribution_id: u64,
+        /// The account that the leaf names.
+        account: Address,
+    },
+}
+
+impl Request {
+    /// Name for logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Role { .. } => "role",
+            Self::Register => "register",
+            Self::Work(_) => "work",
+            Self::Offer { .. } => "offer",
+            Self::SubmitJob(_) => "submit-job",
+            Self::JobStatus { .. } => "job-status",
+            Self::ReceiptIds => "receipt-ids",
+            Self::Receipts { .. } => "receipts",
+            Self::Payload { .. } => "payload",
+            Self::ClaimProof { .. } => "claim-proof",
+        }
+    }
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Response {
+    /// To [`Request::Role`].
+    Role(Box<Signed<RoleStatement>>),
+    /// To [`Request::Register`]: the validator knows the worker now.
+    Registered,
+    /// To [`Request::Work`].
+    Work(Box<Signed<WorkResult>>),
+    /// To [`Request::Offer`]: taken.
+    Accepted,
+    /// To [`Request::SubmitJob`]: admitted under this id.
+    JobAdmitted {
+        /// The job.
+        job: B256,
+    },
+    /// To [`Request::JobStatus`].
+    JobStatus(Box<JobStatus>),
+    /// To [`Request::ReceiptIds`].
+    ReceiptIds(Vec<B256>),
+    /// To [`Request::Receipts`]: those that the peer has.
+    Receipts(Vec<Signed<Receipt>>),
+    /// To [`Request::Payload`].
+    Payload(Box<SignedPayload>),
+    /// To [`Request::ClaimProof`].
+    ClaimProof {
+        /// Capacity in the account's leaf.
+        capacity: u128,
+        /// OpenZeppelin-compatible Merkle proof.
+        proof: Vec<B256>,
+    },
+    /// Any request: the peer will not or cannot, and says why.
+    Refused(Refusal),
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The asker's role does not allow it.
+    #[error("only a verified {0} may ask this")]
+    NotAllowed(super::handshake::Role),
+    /// Nothing there (yet).
+    #[error("not found here")]
+    NotFound,
+    /// No free capacity, or too many requests at once.
+    #[error("busy: ask again later, or ask another")]
+    Busy,
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The node cannot tell, for instance because its chain endpoint does not answer.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// This role does not serve such requests.
+    #[error("this node does not serve such requests")]
+    NotServed,
+}

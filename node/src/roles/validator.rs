@@ -1,0 +1,259 @@
+//! The validator: admits and coordinates jobs, challenges workers, keeps receipts, and takes part in rounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy::primitives::{Address, B256};
+use libp2p::PeerId;
+use libp2p::gossipsub::MessageAcceptance;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::context::Context;
+use crate::chain::{ChainError, JobState};
+use crate::jobs::coordinator::{self, Coordination};
+use crate::jobs::ledger::Ledger;
+use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
+use crate::jobs::{challenges, sync};
+use crate::p2p::handshake::Role;
+use crate::p2p::wire::{RECEIPT_IDS_MAX, RECEIPTS_MAX, Refusal, Request, Response};
+use crate::round::{claims, driver, settle};
+use crate::signed::{Signed, decode};
+use crate::store::StoreError;
+
+/// A validator's state. Locks are held for moments, never across an await.
+pub struct Validator {
+    /// The shared parts.
+    pub ctx: Arc<Context>,
+    pub(crate) coordination: Coordination,
+    pub(crate) claims: claims::Trees,
+    ledger: Mutex<Ledger>,
+    /// Workers that have registered since the start, by wallet.
+    workers: Mutex<BTreeMap<Address, PeerId>>,
+}
+
+/// Why a receipt is not taken into the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Unbelieved {
+    /// It is wrong in itself.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// Issued by somebody who is no validator.
+    #[error("{0} is no validator on chain")]
+    NotValidator(Address),
+    /// A paid job without its escrow.
+    #[error("job {job} is not escrowed on chain as its request says: {reason}")]
+    NotEscrowed {
+        /// The job.
+        job: B256,
+        /// What differs.
+        reason: &'static str,
+    },
+    /// The chain cannot be asked.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Unbelieved {
+    /// Whether the receipt itself is at fault, rather than this node's means to check it.
+    fn is_conclusive(&self) -> bool {
+        matches!(self, Self::Receipt(_) | Self::NotValidator(_))
+    }
+}
+
+impl Validator {
+    /// Reads the validator's state from its store.
+    pub fn open(ctx: Arc<Context>) -> Result<Self, StoreError> {
+        Ok(Self {
+            ledger: Mutex::new(Ledger::open(ctx.store.clone(), ctx.domain)?),
+            coordination: Coordination::open(&ctx.store)?,
+            claims: claims::Trees::default(),
+            workers: Mutex::default(),
+            ctx,
+        })
+    }
+
+    pub(super) fn spawn_tasks(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        tasks.spawn(driver::run(self.clone()));
+        tasks.spawn(challenges::run(self.clone()));
+        tasks.spawn(sync::run(self.clone()));
+        tasks.spawn(coordinator::run(self.clone()));
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registered workers that are connected and verified now, in a fixed order.
+    pub(crate) fn workers(&self) -> Vec<super::context::Peer> {
+        let registered: BTreeSet<PeerId> = self
+            .workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .copied()
+            .collect();
+        let mut workers = self.ctx.peers_with(Role::Worker);
+        workers.retain(|worker| registered.contains(&worker.id));
+        workers
+    }
+
+    /// Verifies a receipt against everything, the chain included, and keeps it. `true` if it is new.
+    pub(crate) async fn take(&self, receipt: Signed<Receipt>) -> Result<bool, Unbelieved> {
+        let id = receipt.id(&self.ctx.domain);
+        if self.ledger().contains(id)? {
+            return Ok(false);
+        }
+        let now = self.ctx.clock.now();
+        verify_receipt(&receipt, &self.ctx.domain, now, rand::random())?;
+        if !self
+            .ctx
+            .chain
+            .validators()
+            .await?
+            .contains(&receipt.body.validator)
+        {
+            return Err(Unbelieved::NotValidator(receipt.body.validator));
+        }
+        if let Work::Job { request, .. } = &receipt.body.work
+            && request.body.payment > 0
+        {
+            self.check_escrow(&request.body).await?;
+        }
+        let new = self.ledger().insert(receipt, now)?;
+        if new {
+            debug!(receipt = %id, "receipt verified");
+        }
+        Ok(new)
+    }
+
+    /// Checks that a paid job is escrowed on chain as its request says.
+    pub(crate) async fn check_escrow(
+        &self,
+        request: &crate::jobs::JobRequest,
+    ) -> Result<(), Unbelieved> {
+        let job = request.job_id(&self.ctx.domain);
+        let reason = match self.ctx.chain.job(job).await? {
+            None => "no such job",
+            Some(escrow) if escrow.owner != request.user => "another owner",
+            Some(escrow) if escrow.payment != request.payment || !escrow.pays_sno => {
+                "another payment"
+            }
+            Some(escrow) if escrow.state != JobState::Open => "not open any more",
+            Some(escrow) if escrow.network != request.network => "another network",
+            Some(_) => return Ok(()),
+        };
+        Err(Unbelieved::NotEscrowed { job, reason })
+    }
+
+    pub(super) async fn gossiped(&self, data: &[u8]) -> MessageAcceptance {
+        let receipt = match decode::<Signed<Receipt>>(data) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                debug!(%error, "gossip is no receipt");
+                return MessageAcceptance::Reject;
+            }
+        };
+        match self.take(receipt).await {
+            Ok(_) => MessageAcceptance::Accept,
+            Err(error) if error.is_conclusive() => {
+                warn!(%error, "gossiped receipt refused");
+                MessageAcceptance::Reject
+            }
+            Err(error) => {
+                debug!(%error, "gossiped receipt not taken");
+                MessageAcceptance::Ignore
+            }
+        }
+    }
+
+    /// Issues, keeps and gossips a receipt of one's own.
+    pub(crate) async fn issue(&self, round: u64, work: Work) -> Result<(), Unbelieved> {
+        let body = Receipt {
+            validator: self.ctx.address(),
+            round,
+            issued_at: self.ctx.clock.now(),
+            work,
+        };
+        let receipt = Signed::sign(body, &self.ctx.domain, &self.ctx.identity.wallet);
+        let bytes = crate::signed::encode(&receipt);
+        let id = receipt.id(&self.ctx.domain);
+        if self.take(receipt).await? {
+            info!(receipt = %id, round, "receipt issued");
+            self.ctx.network.publish(bytes).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        peer: PeerId,
+        request: Request,
+    ) -> Result<Response, Refusal> {
+        match request {
+            Request::Register => {
+                let worker = self.ctx.require(peer, Role::Worker).await?;
+                let known = self
+                    .workers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(worker.wallet, worker.id);
+                if known != Some(worker.id) {
+                    info!(worker = %worker.wallet, capacity = worker.capacity, "worker registered");
+                }
+                Ok(Response::Registered)
+            }
+            Request::SubmitJob(request) => {
+                let user = self.ctx.require(peer, Role::User).await?;
+                let job = coordinator::submit(self, &user, *request).await?;
+                Ok(Response::JobAdmitted { job })
+            }
+            Request::JobStatus { job } => {
+                coordinator::status(self, job).map(|status| Response::JobStatus(Box::new(status)))
+            }
+            Request::ReceiptIds => {
+                self.ctx.require(peer, Role::Validator).await?;
+                let mut ids = self.ledger().unsettled_ids();
+                ids.truncate(RECEIPT_IDS_MAX);
+                Ok(Response::ReceiptIds(ids))
+            }
+            Request::Receipts { ids } => {
+                self.ctx.require(peer, Role::Validator).await?;
+                if ids.len() > RECEIPTS_MAX {
+                    return Err(Refusal::Invalid(format!(
+                        "{} receipts asked for, at most {RECEIPTS_MAX}",
+                        ids.len()
+                    )));
+                }
+                let ledger = self.ledger();
+                let found = ids
+                    .iter()
+                    .filter_map(|id| ledger.get(*id).ok().flatten())
+                    .collect();
+                Ok(Response::Receipts(found))
+            }
+            Request::Payload { proposal } => {
+                match settle::stored_payload(&self.ctx.store, proposal) {
+                    Ok(Some(payload)) => Ok(Response::Payload(Box::new(payload))),
+                    Ok(None) => Err(Refusal::NotFound),
+                    Err(error) => Err(Refusal::Unavailable(error.to_string())),
+                }
+            }
+            Request::ClaimProof {
+                distribution_id,
+                account,
+            } => {
+                let (capacity, proof) =
+                    self.claims
+                        .proof(&self.ctx.store, distribution_id, account)?;
+                Ok(Response::ClaimProof { capacity, proof })
+            }
+            Request::Role { .. } | Request::Work(_) | Request::Offer { .. } => {
+                Err(Refusal::NotServed)
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Claims: validators serve proofs of executed distributions, workers fetch, check and redeem them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, U256};
+use smartnodes_evm::reward_tree::{RewardTree, verify};
+use tracing::{debug, info, warn};
+
+use super::settle::distribution_payload;
+use super::timing::Timing;
+use crate::chain::{ChainError, Distribution, Intent};
+use crate::p2p::handshake::Role;
+use crate::p2p::wire::{Refusal, Request, Response};
+use crate::roles::context::Context;
+use crate::store::{Store, StoreError, Table};
+
+/// Trees kept in memory; older ones are built again when they are asked for.
+const TREES_MAX: usize = 8;
+
+/// The distributions that this validator has served lately.
+#[derive(Debug, Default)]
+pub struct Trees(Mutex<BTreeMap<u64, Arc<Served>>>);
+
+#[derive(Debug)]
+struct Served {
+    capacities: BTreeMap<Address, u128>,
+    tree: Option<RewardTree>,
+}
+
+impl Trees {
+    /// Capacity and proof of `account` in a distribution; capacity zero and no proof if it has no share.
+    pub(crate) fn proof(
+        &self,
+        store: &Store,
+        distribution: u64,
+        account: Address,
+    ) -> Result<(u128, Vec<B256>), Refusal> {
+        let served = self.served(store, distribution)?;
+        let Some(capacity) = served.capacities.get(&account) else {
+            return Ok((0, Vec::new()));
+        };
+        let proof = served
+            .tree
+            .as_ref()
+            .and_then(|tree| tree.proof(account))
+            .ok_or(Refusal::NotFound)?;
+        Ok((*capacity, proof))
+    }
+
+    fn served(&self, store: &Store, distribution: u64) -> Result<Arc<Served>, Refusal> {
+        let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = trees.get(&distribution) {
+            return Ok(served.clone());
+        }
+        let payload = distribution_payload(store, distribution)
+            .map_err(|error| Refusal::Unavailable(error.to_string()))?
+            .ok_or(Refusal::NotFound)?
+            .body
+            .payload;
+        let tree = payload
+            .tree()
+            .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let served = Arc::new(Served {
+            capacities: payload.workers.into_iter().collect(),
+            tree,
+        });
+        trees.insert(distribution, served.clone());
+        if trees.len() > TREES_MAX {
+            trees.pop_first();
+        }
+        Ok(served)
+    }
+}
+
+/// Why a claim has to wait.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No validator has given a proof that holds.
+    #[error("no validator has given a valid proof for distribution {0} yet")]
+    NoProof(u64),
+}
+
+/// Claims every reward of a worker until the node stops.
+pub(crate) async fn run(ctx: Arc<Context>) {
+    let mut wait = Duration::from_secs(1);
+    loop {
+        tokio::time::sleep(wait).await;
+        let interval = match ctx.chain.round_status().await {
+            Ok(status) => status.update_interval,
+            Err(error) => {
+                debug!(%error, "the chain cannot be asked");
+                wait = Duration::from_secs(30);
+                continue;
+            }
+        };
+        let timing = Timing::new(interval);
+        wait = match claim_all(&ctx).await {
+            Ok(()) => timing.idle,
+            Err(error) => {
+                warn!(%error, "not all rewards are claimed");
+                timing.poll
+            }
+        };
+    }
+}
+
+fn claimed_key(distribution: u64) -> Vec<u8> {
+    [b"claimed/".as_slice(), &distribution.to_be_bytes()].concat()
+}
+
+/// Claims what has not been claimed.
+async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
+    const NEXT: &[u8] = b"next-claim";
+    let mut next = ctx.store.get::<u64>(Table::Meta, NEXT)?.unwrap_or(1);
+    let count = ctx.chain.distribution_count().await?;
+    let mut first_error = None;
+    for id in next..=count {
+        if ctx.store.get::<bool>(Table::Meta, &claimed_key(id))? == Some(true) {
+            continue;
+        }
+        match claim(ctx, id).await {
+            Ok(()) => ctx.store.put(Table::Meta, &claimed_key(id), &true)?,
+            // One distribution that cannot be claimed now must not hold up the others.
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    while next <= count && ctx.store.get::<bool>(Table::Meta, &claimed_key(next))? == Some(true) {
+        ctx.store.delete(Table::Meta, &claimed_key(next))?;
+        next += 1;
+        ctx.store.put(Table::Meta, NEXT, &next)?;
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// Claims one distribution, or finds that there is nothing to claim.
+async fn claim(ctx: &Context, id: u64) -> Result<(), ClaimError> {
+    let account = ctx.address();
+    if ctx.chain.claimed(id, account).await? {
+        return Ok(());
+    }
+    let Some(distribution) = ctx.chain.distribution(id).await? else {
+        return Ok(());
+    };
+    match fetch_proof(ctx, id, &distribution).await? {
+        None => {
+            info!(distribution = id, "no share in this distribution");
+        }
+        Some((capacity, proof)) => {
+            ctx.chain
+                .send(Intent::Claim {
+                    distribution_id: id,
+                    capacity: U256::from(capacity),
+                    proof,
+                })
+                .await?;
+            info!(distribution = id, capacity, worker = %account, "reward claimed");
+        }
+    }
+    Ok(())
+}
+
+/// A proof that holds against the root on chain; `None` if all validators that answer say that there is no share.
+async fn fetch_proof(
+    ctx: &Context,
+    id: u64,
+    distribution: &Distribution,
+) -> Result<Option<(u128, Vec<B256>)>, ClaimError> {
+    let account = ctx.address();
+    let mut no_share = 0;
+    let mut unknown = 0;
+    for peer in ctx.peers_with(Role::Validator) {
+        let request = Request::ClaimProof {
+            distribution_id: id,
+            account,
+        };
+        match ctx.network.request(peer.id, request).await {
+            Ok(Response::ClaimProof { capacity: 0, .. }) => no_share += 1,
+            Ok(Response::ClaimProof { capacity, proof }) => {
+                if verify(
+                    distribution.merkle_root,
+                    account,
+                    U256::from(capacity),
+                    id,
+                    &proof,
+                ) {
+                    return Ok(Some((capacity, proof)));
+                }
+                warn!(validator = %peer.wallet, distribution = id, "the proof does not hold");
+                unknown += 1;
+            }
+            Ok(_) | Err(_) => unknown += 1,
+        }
+    }
+    if no_share > unknown {
+        Ok(None)
+    } else {
+        Err(ClaimError::NoProof(id))
+    }
+}

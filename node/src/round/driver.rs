@@ -1,0 +1,340 @@
+//! A validator's part in a round: open, propose, judge, vote, execute. One step at a time, each from what the chain
+//! and the store say now, so that a restart at any point goes on where it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, info, warn};
+
+use super::judge::{Objection, RoundFacts, judge};
+use super::payload::{Payload, PayloadError, PublishedPayload, RECEIPTS_MAX, SignedPayload};
+use super::settle::{SettleError, catch_up, find_payload};
+use super::timing::Timing;
+use crate::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
+use crate::jobs::sync;
+use crate::p2p::handshake::Role;
+use crate::p2p::records::Record;
+use crate::roles::validator::Validator;
+use crate::signed::Signed;
+use crate::store::{StoreError, Table};
+
+/// Wait after a failed step.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a step could not be done now.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Executed updates are not settled here.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// The own receipts yield no update.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
+/// A vote as it is written down before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Vote {
+    number: u8,
+    hash: B256,
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(validator: Arc<Validator>) {
+    loop {
+        let wait = match step(&validator).await {
+            Ok(wait) => wait,
+            Err(RoundError::Chain(ChainError::Reverted { name, .. })) => {
+                // Somebody else was faster, or the round has moved on: look again.
+                debug!(revert = name, "the step is not possible any more");
+                Duration::from_secs(1)
+            }
+            Err(error) => {
+                warn!(%error, "the round cannot go on here now");
+                RETRY
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn step(validator: &Validator) -> Result<Duration, RoundError> {
+    let ctx = &validator.ctx;
+    ctx.clock.observe(ctx.chain.head().await?.timestamp);
+    catch_up(validator).await?;
+    let status = ctx.chain.round_status().await?;
+    let timing = Timing::new(status.update_interval);
+    match status.phase {
+        RoundPhase::Waiting => Ok(ctx
+            .clock
+            .until(status.due_time)
+            .min(timing.idle)
+            .max(Duration::from_secs(1))),
+        RoundPhase::Sealed => Ok(Duration::from_secs(1)),
+        RoundPhase::Due | RoundPhase::Drawable => {
+            let rank = rank(validator, &status).await?;
+            let my_time = status.due_time + rank * timing.stagger_seconds;
+            let wait = ctx.clock.until(my_time);
+            if wait > Duration::ZERO {
+                return Ok(wait.min(timing.poll));
+            }
+            ctx.chain
+                .send(Intent::OpenRound {
+                    round: status.round,
+                })
+                .await?;
+            info!(round = status.round, phase = ?status.phase, "round advanced");
+            Ok(Duration::from_secs(1))
+        }
+        RoundPhase::Open => {
+            open_round(validator, &status, &timing).await?;
+            Ok(timing.poll)
+        }
+    }
+}
+
+/// This validator's place in the order in which validators try what one of them has to do; it rotates every round.
+async fn rank(validator: &Validator, status: &RoundStatus) -> Result<u64, RoundError> {
+    let validators = validator.ctx.chain.validators().await?;
+    let me = validator.ctx.address();
+    let count = validators.len().max(1) as u64;
+    let index = validators
+        .iter()
+        .position(|wallet| *wallet == me)
+        .map_or(count, |index| index as u64);
+    Ok((index + status.round) % count)
+}
+
+async fn open_round(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+) -> Result<(), RoundError> {
+    let ctx = &validator.ctx;
+    let me = ctx.address();
+    if !ctx.chain.is_snapshot_validator(me).await? {
+        return Ok(());
+    }
+    let proposals = ctx.chain.proposals().await?;
+    let written = ctx
+        .store
+        .get::<Vote>(Table::Votes, &status.round.to_be_bytes())?;
+    let on_chain = ctx.chain.voted_for(me).await?;
+    let voted = match (written, on_chain) {
+        (_, Some(_)) => true,
+        // Written down but not sent, or lost: this vote, and no other.
+        (Some(vote), None) => {
+            send_vote(validator, status, vote).await?;
+            true
+        }
+        (None, None) => consider(validator, status, timing, &proposals).await?,
+    };
+    if !voted && may_propose(validator, status, timing, &proposals).await? {
+        propose(validator, status).await?;
+    }
+    execute(validator, status, timing, &proposals).await
+}
+
+fn facts(status: &RoundStatus, timing: &Timing) -> RoundFacts {
+    RoundFacts {
+        round: status.round,
+        cutoff: status.due_time,
+        distribution_id: status.next_distribution_id,
+        gossip_margin_seconds: timing.gossip_margin_seconds,
+    }
+}
+
+/// Votes for the first proposal that stands up to judgement. Whether this validator has voted.
+async fn consider(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+    proposals: &[Proposal],
+) -> Result<bool, RoundError> {
+    let ctx = &validator.ctx;
+    for proposal in proposals {
+        let Some(payload) = find_payload(validator, proposal.hash, proposal.creator).await? else {
+            info!(round = status.round, proposal = %proposal.hash, "no vote yet: the payload is not there");
+            continue;
+        };
+        match judge_with_receipts(validator, status, timing, proposal, &payload).await {
+            Ok(()) => {
+                let vote = Vote {
+                    number: proposal.number,
+                    hash: proposal.hash,
+                };
+                ctx.store
+                    .put(Table::Votes, &status.round.to_be_bytes(), &vote)?;
+                send_vote(validator, status, vote).await?;
+                return Ok(true);
+            }
+            Err(objection) => {
+                warn!(round = status.round, proposal = %proposal.hash, creator = %proposal.creator, %objection, "no vote");
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Judges a payload; receipts that are unknown here are fetched from its creator and the others, verified, and the
+/// payload is judged again.
+async fn judge_with_receipts(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+    proposal: &Proposal,
+    payload: &SignedPayload,
+) -> Result<(), Objection> {
+    let ctx = &validator.ctx;
+    let facts = facts(status, timing);
+    let first = judge(
+        &payload.body.payload,
+        &facts,
+        &validator.ledger(),
+        &ctx.domain,
+    );
+    let Err(Objection::UnknownReceipts(unknown)) = first else {
+        return first;
+    };
+    let mut peers = ctx.peers_with(Role::Validator);
+    peers.sort_by_key(|peer| peer.wallet != proposal.creator);
+    for peer in peers {
+        sync::fetch(validator, &peer, unknown.clone()).await;
+    }
+    judge(
+        &payload.body.payload,
+        &facts,
+        &validator.ledger(),
+        &ctx.domain,
+    )
+}
+
+async fn send_vote(
+    validator: &Validator,
+    status: &RoundStatus,
+    vote: Vote,
+) -> Result<(), RoundError> {
+    let intent = Intent::Vote {
+        round: status.round,
+        number: vote.number,
+        hash: vote.hash,
+    };
+    validator.ctx.chain.send(intent).await?;
+    info!(round = status.round, proposal = %vote.hash, "voted");
+    Ok(())
+}
+
+/// Whether it is this validator's turn to propose: as a drawn proposer in order, or, late in the round, as any.
+/// Proposals that this validator would not vote for do not keep it from proposing.
+async fn may_propose(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+    proposals: &[Proposal],
+) -> Result<bool, RoundError> {
+    let ctx = &validator.ctx;
+    let me = ctx.address();
+    if proposals.iter().any(|proposal| proposal.creator == me) {
+        return Ok(false);
+    }
+    let drawn = ctx.chain.proposers().await?;
+    let my_time = match drawn.iter().position(|wallet| *wallet == me) {
+        Some(place) => status.opened_at + place as u64 * timing.stagger_seconds,
+        None => {
+            let rank = rank(validator, status).await?;
+            status.opened_at + timing.takeover_seconds + rank * timing.stagger_seconds
+        }
+    };
+    Ok(ctx.clock.now() >= my_time)
+}
+
+async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), RoundError> {
+    let ctx = &validator.ctx;
+    sync::pull(validator).await;
+    let payload = {
+        let ledger = validator.ledger();
+        let held = ledger.eligible(status.round, status.due_time);
+        let receipts = held
+            .iter()
+            .take(RECEIPTS_MAX)
+            .map(|held| (held.id, held.receipt));
+        Payload::aggregate(
+            status.round,
+            status.next_distribution_id,
+            receipts,
+            &ctx.domain,
+        )?
+    };
+    let hash = payload.proposal_hash(&ctx.domain)?;
+    let (receipts, workers, jobs) = (
+        payload.receipts.len(),
+        payload.workers.len(),
+        payload.jobs.len(),
+    );
+    let body = PublishedPayload {
+        publisher: ctx.address(),
+        proposal_hash: hash,
+        payload,
+    };
+    let published = Signed::sign(body, &ctx.domain, &ctx.identity.wallet);
+    ctx.store
+        .put(Table::Payloads, hash.as_slice(), &published)?;
+    ctx.network
+        .put_record(&Record::Payload(Box::new(published)))
+        .await;
+    ctx.chain
+        .send(Intent::Propose {
+            round: status.round,
+            hash,
+        })
+        .await?;
+    info!(round = status.round, proposal = %hash, receipts, workers, jobs, "proposed");
+    Ok(())
+}
+
+/// Executes a proposal that has the votes: at once if it is one's own, in turn after the grace if not.
+async fn execute(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+    proposals: &[Proposal],
+) -> Result<(), RoundError> {
+    let ctx = &validator.ctx;
+    for proposal in proposals {
+        if u64::from(proposal.votes) < status.required_approvals
+            || !ctx.chain.can_execute(proposal.number).await?
+        {
+            continue;
+        }
+        if proposal.creator != ctx.address() {
+            // The Coordinator's grace ends 3/32 of the interval after the proposal.
+            let turn = rank(validator, status).await? * timing.stagger_seconds;
+            if ctx.clock.now() < proposal.created_at + status.update_interval * 3 / 32 + turn {
+                continue;
+            }
+        }
+        let Some(payload) = find_payload(validator, proposal.hash, proposal.creator).await? else {
+            warn!(round = status.round, proposal = %proposal.hash, "cannot execute: the payload is not there");
+            continue;
+        };
+        let update = payload.body.payload.state_update()?;
+        let intent = Intent::Execute {
+            round: status.round,
+            number: proposal.number,
+            update,
+        };
+        ctx.chain.send(intent).await?;
+        info!(round = status.round, proposal = %proposal.hash, "executed");
+        catch_up(validator).await?;
+        return Ok(());
+    }
+    Ok(())
+}

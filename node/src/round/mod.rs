@@ -1,0 +1,18 @@
+//! State updates: from verified receipts to an executed distribution, and from there to claims.
+//!
+//! ```text
+//! receipts ──aggregate──▶ payload ──publish (DHT)──▶ proposal on chain
+//!                            ▲                            │
+//!     voters recompute ──────┘ judge ◀── fetch ◀──────────┤
+//!                                │                        ▼
+//!                                └──── vote ──▶ threshold ──▶ execute ──▶ settle receipts, serve proofs
+//! ```
+
+pub mod claims;
+pub mod driver;
+pub mod judge;
+pub mod payload;
+pub mod settle;
+#[cfg(test)]
+mod tests;
+pub mod timing;
