@@ -16,7 +16,9 @@ const RECEIVER: Address = Address::with_last_byte(0xaa);
 #[test]
 fn transfer_moves_value_and_charges_gas() {
     let mut chain = chain();
-    let hash = chain.submit_raw(&signed(&signer(0), transfer(0, 5_000, 7))).unwrap();
+    let hash = chain
+        .submit_raw(&signed(&signer(0), transfer(0, 5_000, 7)))
+        .unwrap();
     let block = chain.mine(chain.timestamp() + 5).unwrap();
     assert_eq!(block.transactions, [hash]);
     assert_eq!(block.gas_used, 21_000);
@@ -28,7 +30,9 @@ fn transfer_moves_value_and_charges_gas() {
     let paid = U256::from(FUNDS - 1 - 21_000 * (u128::from(BASE_FEE) + 7));
     assert_eq!(chain.balance(signer(0).address(), LATEST).unwrap(), paid);
     assert_eq!(chain.balance(RECEIVER, LATEST).unwrap(), U256::ONE);
-    let tips = chain.balance(smartnodes_evm::chain::FEE_RECIPIENT, LATEST).unwrap();
+    let tips = chain
+        .balance(smartnodes_evm::chain::FEE_RECIPIENT, LATEST)
+        .unwrap();
     assert_eq!(tips, U256::from(7 * 21_000));
     assert_eq!(chain.pending_len(), 0);
 }
@@ -37,7 +41,13 @@ fn transfer_moves_value_and_charges_gas() {
 fn every_supported_envelope_runs_and_others_are_refused() {
     let mut chain = chain();
     let to = TxKind::Call(RECEIVER);
-    let legacy = TxLegacy { chain_id: Some(31_337), gas_price: 2_000, gas_limit: 21_000, to, ..Default::default() };
+    let legacy = TxLegacy {
+        chain_id: Some(31_337),
+        gas_price: 2_000,
+        gas_limit: 21_000,
+        to,
+        ..Default::default()
+    };
     let listed = TxEip2930 {
         chain_id: 31_337,
         nonce: 1,
@@ -47,23 +57,47 @@ fn every_supported_envelope_runs_and_others_are_refused() {
         ..Default::default()
     };
     let hashes = [
-        chain.submit_raw(&signed(&signer(0), legacy.clone())).unwrap(),
+        chain
+            .submit_raw(&signed(&signer(0), legacy.clone()))
+            .unwrap(),
         chain.submit_raw(&signed(&signer(0), listed)).unwrap(),
-        chain.submit_raw(&signed(&signer(0), transfer(2, 2_000, 1))).unwrap(),
+        chain
+            .submit_raw(&signed(&signer(0), transfer(2, 2_000, 1)))
+            .unwrap(),
     ];
     assert_eq!(chain.mine_next().unwrap().transactions, hashes);
-    assert!(hashes.iter().all(|hash| chain.receipt(hash).unwrap().status()));
+    assert!(
+        hashes
+            .iter()
+            .all(|hash| chain.receipt(hash).unwrap().status())
+    );
 
-    let unprotected = TxLegacy { chain_id: None, nonce: 3, ..legacy };
-    assert_eq!(chain.submit_raw(&signed(&signer(0), unprotected)), Err(TxError::Unprotected));
+    let unprotected = TxLegacy {
+        chain_id: None,
+        nonce: 3,
+        ..legacy
+    };
+    assert_eq!(
+        chain.submit_raw(&signed(&signer(0), unprotected)),
+        Err(TxError::Unprotected)
+    );
     assert_eq!(chain.submit_raw(&[3, 0xc0]), Err(TxError::Type(3)));
     assert_eq!(chain.submit_raw(&[4, 0xc0]), Err(TxError::Type(4)));
     assert!(matches!(chain.submit_raw(&[]), Err(TxError::Decode(_))));
-    assert!(matches!(chain.submit_raw(&[2, 0xc0]), Err(TxError::Decode(_))));
-    assert!(matches!(chain.submit_raw(&[0xff; 200_000]), Err(TxError::Oversized { size: 200_000, .. })));
+    assert!(matches!(
+        chain.submit_raw(&[2, 0xc0]),
+        Err(TxError::Decode(_))
+    ));
+    assert!(matches!(
+        chain.submit_raw(&[0xff; 200_000]),
+        Err(TxError::Oversized { size: 200_000, .. })
+    ));
     let mut trailing = signed(&signer(0), transfer(3, 2_000, 1));
     trailing.push(0);
-    assert!(matches!(chain.submit_raw(&trailing), Err(TxError::Decode(_))));
+    assert!(matches!(
+        chain.submit_raw(&trailing),
+        Err(TxError::Decode(_))
+    ));
 }
 
 #[test]
@@ -75,16 +109,51 @@ fn impossible_transactions_are_refused_with_the_reason() {
         change(&mut tx);
         chain.submit_raw(&signed(&signer(0), tx)).unwrap_err()
     };
-    assert_eq!(submit(|tx| tx.chain_id = 1), TxError::ChainId { have: 1, want: 31_337 });
-    assert_eq!(submit(|tx| tx.gas_limit = 20_999), TxError::IntrinsicGas { have: 20_999, want: 21_000 });
-    assert_eq!(submit(|tx| tx.gas_limit = 60_000_001), TxError::GasLimit { have: 60_000_001, limit: 60_000_000 });
-    assert_eq!(submit(|tx| tx.max_priority_fee_per_gas = 2_001), TxError::TipAboveFeeCap { priority: 2_001, max: 2_000 });
+    assert_eq!(
+        submit(|tx| tx.chain_id = 1),
+        TxError::ChainId {
+            have: 1,
+            want: 31_337
+        }
+    );
+    assert_eq!(
+        submit(|tx| tx.gas_limit = 20_999),
+        TxError::IntrinsicGas {
+            have: 20_999,
+            want: 21_000
+        }
+    );
+    assert_eq!(
+        submit(|tx| tx.gas_limit = 60_000_001),
+        TxError::GasLimit {
+            have: 60_000_001,
+            limit: 60_000_000
+        }
+    );
+    assert_eq!(
+        submit(|tx| tx.max_priority_fee_per_gas = 2_001),
+        TxError::TipAboveFeeCap {
+            priority: 2_001,
+            max: 2_000
+        }
+    );
     assert_eq!(submit(|tx| tx.nonce = u64::MAX), TxError::NonceMax(address));
     let want = U256::from(FUNDS) + U256::from(21_000 * 2_000);
-    let funds = TxError::InsufficientFunds { address, have: U256::from(FUNDS), want };
+    let funds = TxError::InsufficientFunds {
+        address,
+        have: U256::from(FUNDS),
+        want,
+    };
     assert_eq!(submit(|tx| tx.value = U256::from(FUNDS)), funds);
-    assert!(funds.to_string().starts_with("insufficient funds for gas * price + value"));
-    let init = TxError::InitCodeSize { size: 49_153, limit: 49_152 };
+    assert!(
+        funds
+            .to_string()
+            .starts_with("insufficient funds for gas * price + value")
+    );
+    let init = TxError::InitCodeSize {
+        size: 49_153,
+        limit: 49_152,
+    };
     assert_eq!(
         submit(|tx| {
             tx.to = TxKind::Create;
@@ -93,7 +162,10 @@ fn impossible_transactions_are_refused_with_the_reason() {
         init
     );
     // Call data costs ten gas a zero byte at least (EIP-7623), beyond what execution uses.
-    let floor = TxError::IntrinsicGas { have: 21_004, want: 21_010 };
+    let floor = TxError::IntrinsicGas {
+        have: 21_004,
+        want: 21_010,
+    };
     assert_eq!(
         submit(|tx| {
             tx.gas_limit = 21_004;
@@ -107,8 +179,14 @@ fn impossible_transactions_are_refused_with_the_reason() {
 fn waiting_transactions_must_be_affordable_together() {
     let mut chain = chain();
     let half = U256::from(FUNDS / 2);
-    let first = alloy::consensus::TxEip1559 { value: half, ..transfer(0, 2_000, 1) };
-    let second = alloy::consensus::TxEip1559 { value: half, ..transfer(1, 2_000, 1) };
+    let first = alloy::consensus::TxEip1559 {
+        value: half,
+        ..transfer(0, 2_000, 1)
+    };
+    let second = alloy::consensus::TxEip1559 {
+        value: half,
+        ..transfer(1, 2_000, 1)
+    };
     chain.submit_raw(&signed(&signer(0), first)).unwrap();
     let refused = chain.submit_raw(&signed(&signer(0), second)).unwrap_err();
     assert!(matches!(refused, TxError::InsufficientFunds { .. }));
@@ -118,20 +196,38 @@ fn waiting_transactions_must_be_affordable_together() {
 fn future_nonces_wait_until_the_gap_closes() {
     let mut chain = chain();
     let address = signer(0).address();
-    let third = chain.submit_raw(&signed(&signer(0), transfer(2, 2_000, 9))).unwrap();
-    let second = chain.submit_raw(&signed(&signer(0), transfer(1, 2_000, 1))).unwrap();
+    let third = chain
+        .submit_raw(&signed(&signer(0), transfer(2, 2_000, 9)))
+        .unwrap();
+    let second = chain
+        .submit_raw(&signed(&signer(0), transfer(1, 2_000, 1)))
+        .unwrap();
     assert_eq!(chain.nonce(address, BlockId::pending()).unwrap(), 0);
     assert!(chain.mine_next().unwrap().transactions.is_empty());
 
-    let first = chain.submit_raw(&signed(&signer(0), transfer(0, 2_000, 1))).unwrap();
+    let first = chain
+        .submit_raw(&signed(&signer(0), transfer(0, 2_000, 1)))
+        .unwrap();
     assert_eq!(chain.nonce(address, BlockId::pending()).unwrap(), 3);
     assert_eq!(chain.nonce(address, LATEST).unwrap(), 0);
     assert_eq!(chain.transaction(&third).unwrap().block_number, None);
-    assert_eq!(chain.mine_next().unwrap().transactions, [first, second, third]);
+    assert_eq!(
+        chain.mine_next().unwrap().transactions,
+        [first, second, third]
+    );
     assert_eq!(chain.nonce(address, LATEST).unwrap(), 3);
 
-    let again = chain.submit_raw(&signed(&signer(0), transfer(2, 9_000, 99))).unwrap_err();
-    assert_eq!(again, TxError::NonceTooLow { address, tx: 2, state: 3 });
+    let again = chain
+        .submit_raw(&signed(&signer(0), transfer(2, 9_000, 99)))
+        .unwrap_err();
+    assert_eq!(
+        again,
+        TxError::NonceTooLow {
+            address,
+            tx: 2,
+            state: 3
+        }
+    );
     assert!(again.to_string().starts_with("nonce too low"));
 }
 
@@ -142,10 +238,21 @@ fn replacement_needs_ten_percent_on_both_fees() {
     let first = chain.submit_raw(&raw).unwrap();
     assert_eq!(chain.submit_raw(&raw), Err(TxError::AlreadyKnown));
 
-    let underpriced = TxError::ReplacementUnderpriced { max_fee_min: 2_200, priority_fee_min: 110 };
-    assert_eq!(chain.submit_raw(&signed(&signer(0), transfer(0, 2_199, 110))), Err(underpriced.clone()));
-    assert_eq!(chain.submit_raw(&signed(&signer(0), transfer(0, 2_200, 109))), Err(underpriced));
-    let second = chain.submit_raw(&signed(&signer(0), transfer(0, 2_200, 110))).unwrap();
+    let underpriced = TxError::ReplacementUnderpriced {
+        max_fee_min: 2_200,
+        priority_fee_min: 110,
+    };
+    assert_eq!(
+        chain.submit_raw(&signed(&signer(0), transfer(0, 2_199, 110))),
+        Err(underpriced.clone())
+    );
+    assert_eq!(
+        chain.submit_raw(&signed(&signer(0), transfer(0, 2_200, 109))),
+        Err(underpriced)
+    );
+    let second = chain
+        .submit_raw(&signed(&signer(0), transfer(0, 2_200, 110)))
+        .unwrap();
 
     assert!(chain.transaction(&first).is_none());
     assert_eq!(chain.mine_next().unwrap().transactions, [second]);
@@ -155,18 +262,31 @@ fn replacement_needs_ten_percent_on_both_fees() {
 #[test]
 fn better_payers_come_first_then_earlier_ones() {
     let mut chain = chain();
-    let low = chain.submit_raw(&signed(&signer(0), transfer(0, 5_000, 1))).unwrap();
-    let early = chain.submit_raw(&signed(&signer(1), transfer(0, 5_000, 5))).unwrap();
-    let late = chain.submit_raw(&signed(&signer(2), transfer(0, 5_000, 5))).unwrap();
+    let low = chain
+        .submit_raw(&signed(&signer(0), transfer(0, 5_000, 1)))
+        .unwrap();
+    let early = chain
+        .submit_raw(&signed(&signer(1), transfer(0, 5_000, 5)))
+        .unwrap();
+    let late = chain
+        .submit_raw(&signed(&signer(2), transfer(0, 5_000, 5)))
+        .unwrap();
     // The cap leaves a tip of 4 above the base fee.
-    let capped = chain.submit_raw(&signed(&signer(3), transfer(0, 1_004, 500))).unwrap();
-    assert_eq!(chain.mine_next().unwrap().transactions, [early, late, capped, low]);
+    let capped = chain
+        .submit_raw(&signed(&signer(3), transfer(0, 1_004, 500)))
+        .unwrap();
+    assert_eq!(
+        chain.mine_next().unwrap().transactions,
+        [early, late, capped, low]
+    );
 }
 
 #[test]
 fn fees_below_the_base_fee_wait_for_it_to_fall() {
     let mut chain = chain();
-    let hash = chain.submit_raw(&signed(&signer(0), transfer(0, 1_500, 1))).unwrap();
+    let hash = chain
+        .submit_raw(&signed(&signer(0), transfer(0, 1_500, 1)))
+        .unwrap();
     chain.set_base_fee(2_000);
     assert!(chain.mine_next().unwrap().transactions.is_empty());
     assert_eq!(chain.pending().collect::<Vec<_>>(), [hash]);
@@ -177,9 +297,17 @@ fn fees_below_the_base_fee_wait_for_it_to_fall() {
 
 #[test]
 fn blocks_keep_to_their_gas_limit() {
-    let mut chain = smartnodes_evm::chain::Chain::new(ChainConfig { gas_limit: 50_000, ..config() }).unwrap();
+    let mut chain = smartnodes_evm::chain::Chain::new(ChainConfig {
+        gas_limit: 50_000,
+        ..config()
+    })
+    .unwrap();
     let hashes: Vec<B256> = (0..3)
-        .map(|n| chain.submit_raw(&signed(&signer(n), transfer(0, 2_000, 1))).unwrap())
+        .map(|n| {
+            chain
+                .submit_raw(&signed(&signer(n), transfer(0, 2_000, 1)))
+                .unwrap()
+        })
         .collect();
     let first = chain.mine_next().unwrap();
     assert_eq!(first.transactions, hashes[..2]);
@@ -195,12 +323,25 @@ fn deployment_gives_code_and_address() {
     let mut chain = chain();
     let address = deploy(&mut chain, STORE);
     assert_eq!(address, signer(9).address().create(0));
-    assert_eq!(chain.code(address, LATEST).unwrap(), Bytes::from(alloy::hex::decode(STORE).unwrap()));
+    assert_eq!(
+        chain.code(address, LATEST).unwrap(),
+        Bytes::from(alloy::hex::decode(STORE).unwrap())
+    );
     assert_eq!(chain.nonce(address, LATEST).unwrap(), 1);
-    chain.transact(&signer(0), TxKind::Call(address), word(42), U256::ZERO).unwrap();
-    assert_eq!(chain.storage(address, U256::ZERO, LATEST).unwrap(), U256::from(42));
-    chain.transact(&signer(0), TxKind::Call(address), word(0), U256::ZERO).unwrap();
-    assert_eq!(chain.storage(address, U256::ZERO, LATEST).unwrap(), U256::ZERO);
+    chain
+        .transact(&signer(0), TxKind::Call(address), word(42), U256::ZERO)
+        .unwrap();
+    assert_eq!(
+        chain.storage(address, U256::ZERO, LATEST).unwrap(),
+        U256::from(42)
+    );
+    chain
+        .transact(&signer(0), TxKind::Call(address), word(0), U256::ZERO)
+        .unwrap();
+    assert_eq!(
+        chain.storage(address, U256::ZERO, LATEST).unwrap(),
+        U256::ZERO
+    );
 }
 
 #[test]
@@ -209,12 +350,25 @@ fn revert_data_is_kept_and_read() {
     let reverter = deploy(&mut chain, REVERTER);
     let data = Bytes::from(Revert::from("not today").abi_encode());
 
-    let refused = chain.send(&signer(0), TxKind::Call(reverter), data.clone(), U256::ZERO).unwrap_err();
-    assert_eq!(refused.reverted().unwrap().reason().as_deref(), Some("not today"));
+    let refused = chain
+        .send(&signer(0), TxKind::Call(reverter), data.clone(), U256::ZERO)
+        .unwrap_err();
+    assert_eq!(
+        refused.reverted().unwrap().reason().as_deref(),
+        Some("not today")
+    );
     assert_eq!(refused.to_string(), "execution reverted: not today");
     assert_eq!(chain.pending_len(), 0);
 
-    let hash = chain.send_with_gas(&signer(0), TxKind::Call(reverter), data.clone(), U256::ONE, 100_000).unwrap();
+    let hash = chain
+        .send_with_gas(
+            &signer(0),
+            TxKind::Call(reverter),
+            data.clone(),
+            U256::ONE,
+            100_000,
+        )
+        .unwrap();
     let failed = chain.mine_for(hash).unwrap_err();
     assert_eq!(failed.reverted().unwrap().data, data);
     assert!(matches!(failed, ChainError::Failed { hash: failed, .. } if failed == hash));
@@ -229,16 +383,32 @@ fn revert_data_is_kept_and_read() {
 fn out_of_gas_takes_all_the_gas_and_the_nonce() {
     let mut chain = chain();
     let spinner = deploy(&mut chain, LOOP);
-    let hash = chain.send_with_gas(&signer(0), TxKind::Call(spinner), Bytes::new(), U256::ZERO, 50_000).unwrap();
+    let hash = chain
+        .send_with_gas(
+            &signer(0),
+            TxKind::Call(spinner),
+            Bytes::new(),
+            U256::ZERO,
+            50_000,
+        )
+        .unwrap();
     chain.mine_next().unwrap();
     let receipt = chain.receipt(&hash).unwrap();
     assert!(!receipt.status());
     assert_eq!(receipt.gas_used, 50_000);
-    let halted = CallError::Halted { reason: "out of gas".to_owned(), gas_used: 50_000 };
+    let halted = CallError::Halted {
+        reason: "out of gas".to_owned(),
+        gas_used: 50_000,
+    };
     assert_eq!(chain.failure(&hash), Some(&halted));
     assert_eq!(chain.nonce(signer(0).address(), LATEST).unwrap(), 1);
-    let estimate = chain.send(&signer(0), TxKind::Call(spinner), Bytes::new(), U256::ZERO).unwrap_err();
-    assert_eq!(estimate.to_string(), "gas required exceeds allowance (60000000)");
+    let estimate = chain
+        .send(&signer(0), TxKind::Call(spinner), Bytes::new(), U256::ZERO)
+        .unwrap_err();
+    assert_eq!(
+        estimate.to_string(),
+        "gas required exceeds allowance (60000000)"
+    );
 }
 
 #[test]
@@ -246,17 +416,30 @@ fn impersonated_contracts_send_and_pay() {
     let mut chain = chain();
     let store = deploy(&mut chain, STORE);
     let other = deploy(&mut chain, STORE);
-    chain.transact(&signer(0), TxKind::Call(other), word(1), U256::from(0)).unwrap();
+    chain
+        .transact(&signer(0), TxKind::Call(other), word(1), U256::from(0))
+        .unwrap();
     let poor = chain.impersonate(store, TxKind::Call(other), word(7), U256::ZERO, 50_000);
-    assert!(matches!(poor, Err(ChainError::Tx(TxError::InsufficientFunds { .. }))));
+    assert!(matches!(
+        poor,
+        Err(ChainError::Tx(TxError::InsufficientFunds { .. }))
+    ));
 
     // Money without a call, as a miner's tip or a self-destruct would bring it.
-    let init = Bytes::from(alloy::hex::decode(format!("73{}ff", alloy::hex::encode(store))).unwrap());
-    chain.transact(&signer(1), TxKind::Create, init, U256::from(FUNDS / 2)).unwrap();
-    let hash = chain.impersonate(store, TxKind::Call(other), word(7), U256::ZERO, 50_000).unwrap();
+    let init =
+        Bytes::from(alloy::hex::decode(format!("73{}ff", alloy::hex::encode(store))).unwrap());
+    chain
+        .transact(&signer(1), TxKind::Create, init, U256::from(FUNDS / 2))
+        .unwrap();
+    let hash = chain
+        .impersonate(store, TxKind::Call(other), word(7), U256::ZERO, 50_000)
+        .unwrap();
     let receipt = chain.mine_for(hash).unwrap();
     assert_eq!(receipt.from, store);
-    assert_eq!(chain.storage(other, U256::ZERO, LATEST).unwrap(), U256::from(7));
+    assert_eq!(
+        chain.storage(other, U256::ZERO, LATEST).unwrap(),
+        U256::from(7)
+    );
     assert_eq!(chain.nonce(store, LATEST).unwrap(), 2);
     assert!(chain.balance(store, LATEST).unwrap() < U256::from(FUNDS / 2));
     assert_eq!(chain.transaction(&hash).unwrap().inner.signer(), store);
@@ -267,7 +450,9 @@ fn impersonated_contracts_send_and_pay() {
 fn self_destructed_accounts_are_gone() {
     let mut chain = chain();
     let init = Bytes::from(alloy::hex::decode(SELF_DESTRUCT_INIT).unwrap());
-    let receipt = chain.transact(&signer(0), TxKind::Create, init, U256::from(9)).unwrap();
+    let receipt = chain
+        .transact(&signer(0), TxKind::Create, init, U256::from(9))
+        .unwrap();
     let address = receipt.contract_address.unwrap();
     assert_eq!(chain.nonce(address, LATEST).unwrap(), 0);
     assert_eq!(chain.balance(address, LATEST).unwrap(), U256::ZERO);
@@ -278,8 +463,20 @@ fn self_destructed_accounts_are_gone() {
 fn timestamps_strictly_increase() {
     let mut chain = chain();
     let start = chain.timestamp();
-    assert_eq!(chain.mine(start), Err(MineError::Timestamp { timestamp: start, parent: start }));
-    assert_eq!(chain.mine(start - 1), Err(MineError::Timestamp { timestamp: start - 1, parent: start }));
+    assert_eq!(
+        chain.mine(start),
+        Err(MineError::Timestamp {
+            timestamp: start,
+            parent: start
+        })
+    );
+    assert_eq!(
+        chain.mine(start - 1),
+        Err(MineError::Timestamp {
+            timestamp: start - 1,
+            parent: start
+        })
+    );
     assert_eq!(chain.mine(start + 1).unwrap().timestamp, start + 1);
     assert_eq!(chain.block_number(), 1);
 }
@@ -287,10 +484,44 @@ fn timestamps_strictly_increase() {
 #[test]
 fn impossible_configurations_are_refused() {
     let build = |config: ChainConfig| smartnodes_evm::chain::Chain::new(config).unwrap_err();
-    assert_eq!(build(ChainConfig { chain_id: 0, ..config() }), ConfigError::ChainId);
-    assert_eq!(build(ChainConfig { gas_limit: 20_999, ..config() }), ConfigError::GasLimit(20_999));
-    assert_eq!(build(ChainConfig { block_time_seconds: 0, ..config() }), ConfigError::BlockTime);
-    assert_eq!(build(ChainConfig { history_blocks_max: 255, ..config() }), ConfigError::History(255));
-    let deep = ChainConfig { finality_depth_blocks: 256, history_blocks_max: 256, ..config() };
-    assert_eq!(build(deep), ConfigError::FinalityDepth { depth: 256, history: 256 });
+    assert_eq!(
+        build(ChainConfig {
+            chain_id: 0,
+            ..config()
+        }),
+        ConfigError::ChainId
+    );
+    assert_eq!(
+        build(ChainConfig {
+            gas_limit: 20_999,
+            ..config()
+        }),
+        ConfigError::GasLimit(20_999)
+    );
+    assert_eq!(
+        build(ChainConfig {
+            block_time_seconds: 0,
+            ..config()
+        }),
+        ConfigError::BlockTime
+    );
+    assert_eq!(
+        build(ChainConfig {
+            history_blocks_max: 255,
+            ..config()
+        }),
+        ConfigError::History(255)
+    );
+    let deep = ChainConfig {
+        finality_depth_blocks: 256,
+        history_blocks_max: 256,
+        ..config()
+    };
+    assert_eq!(
+        build(deep),
+        ConfigError::FinalityDepth {
+            depth: 256,
+            history: 256
+        }
+    );
 }

@@ -44,7 +44,9 @@ pub fn signer(n: u8) -> PrivateKeySigner {
 pub fn config() -> ChainConfig {
     ChainConfig {
         base_fee: BASE_FEE,
-        balances: (0..10).map(|n| (signer(n).address(), U256::from(FUNDS))).collect(),
+        balances: (0..10)
+            .map(|n| (signer(n).address(), U256::from(FUNDS)))
+            .collect(),
         ..ChainConfig::default()
     }
 }
@@ -80,7 +82,11 @@ pub fn word(value: u64) -> Bytes {
 
 /// Words of input.
 pub fn words(values: &[u64]) -> Bytes {
-    values.iter().flat_map(|value| U256::from(*value).to_be_bytes::<32>()).collect::<Vec<_>>().into()
+    values
+        .iter()
+        .flat_map(|value| U256::from(*value).to_be_bytes::<32>())
+        .collect::<Vec<_>>()
+        .into()
 }
 
 /// A transfer of one wei to 0xaa, with everything that tests vary.
@@ -104,6 +110,8 @@ where
     T: SignableTransaction<Signature>,
     TxEnvelope: From<Signed<T>>,
 {
-    let signature = signer.sign_hash_sync(&tx.signature_hash()).expect("a local key signs");
+    let signature = signer
+        .sign_hash_sync(&tx.signature_hash())
+        .expect("a local key signs");
     TxEnvelope::from(tx.into_signed(signature)).encoded_2718()
 }
