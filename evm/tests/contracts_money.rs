@@ -1,0 +1,405 @@
+//! Escrow, distributions and claims: nothing is lost, nothing is paid twice, nobody blocks an update. Flaw numbers are
+//! those of the upstream contracts that ours must not have.
+
+mod contracts_support;
+
+use alloy::eips::BlockId;
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use contracts_support::*;
+use smartnodes_evm::bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token};
+use smartnodes_evm::chain::ChainError;
+use smartnodes_evm::reward_tree::RewardTree;
+use smartnodes_evm::state_update::StateUpdate;
+
+const VOTERS: [u32; 3] = [0, 1, 2];
+
+fn request(hash: B256, payment: u128) -> Core::requestJobCall {
+    Core::requestJobCall {
+        userHash: key_hash(USER),
+        jobHash: hash,
+        network: "hash-chain".into(),
+        capacities: vec![U256::from(1)],
+        payment,
+    }
+}
+
+fn job_id(world: &World, hash: B256) -> B256 {
+    world.core(Core::jobIdOfCall { owner: signer(USER).address(), jobHash: hash })
+}
+
+/// A user with 900 free SNO, after the first update.
+fn world_with_user() -> World {
+    let mut world = World::new(3);
+    fund_and_register_user(&mut world, &VOTERS);
+    world
+}
+
+fn eth(world: &World, account: Address) -> U256 {
+    world.chain.balance(account, BlockId::latest()).expect("latest")
+}
+
+fn treasury(world: &World) -> U256 {
+    world.balance(world.deployment.timelock)
+}
+
+#[test]
+fn a_user_locks_100_sno_and_a_job_is_paid_out_of_its_escrow() {
+    let mut world = world_with_user();
+    let core = world.deployment.core;
+    assert_eq!(world.balance_of(USER), sno(900));
+    assert!(world.core(Core::isUserCall { account: signer(USER).address() }));
+    let supply = world.token(Token::totalSupplyCall {});
+    let payment = 50 * SNO + 7;
+    let hash = keccak256("job");
+    world.send(USER, core, request(hash, payment)).expect("requested");
+    let id = job_id(&world, hash);
+    let job = world.core(Core::getJobCall { jobId: id });
+    assert_eq!((job.owner, job.payment, job.payWithSNO, job.state), (signer(USER).address(), payment, true, 1));
+    assert_eq!((job.network.as_str(), job.createdAt), ("hash-chain", world.chain.timestamp()));
+    assert_eq!(world.token(Token::s_totalEscrowedCall {}).sno, payment);
+    assert_eq!(world.balance_of(USER), sno(900) - U256::from(payment));
+    world.assert_books();
+
+    let before: Vec<U256> = VOTERS.iter().map(|n| world.balance_of(*n)).collect();
+    let treasury_before = treasury(&world);
+    let (tree, mut update) = work(2, &[(501, 3), (502, 4)]);
+    update.jobIds = vec![id];
+    let receipt = world.run_round(&VOTERS, &update);
+    assert_eq!(events::<Core::JobCompleted>(&receipt)[0].payment, payment);
+    // First principles: emission and payment in one pool, each division rounded down, the rest to the treasury.
+    let pool = sno(45_000) + U256::from(payment);
+    let workers = pool * U256::from(85) / U256::from(100);
+    let each = pool * U256::from(10) / U256::from(100) / U256::from(3);
+    for (voter, before) in VOTERS.iter().zip(before) {
+        assert_eq!(world.balance_of(*voter) - before, each);
+    }
+    assert_eq!(treasury(&world) - treasury_before, pool - workers - each * U256::from(3));
+    assert_eq!(U256::from(world.token(Token::s_totalUnclaimedCall {}).sno), workers);
+    world.assert_books();
+    let mut claimed = U256::ZERO;
+    for (worker, capacity) in [(501, 3), (502, 4)] {
+        claim(&mut world, worker, 2, capacity, &tree).expect("claimed");
+        assert_eq!(world.balance_of(worker), workers * U256::from(capacity) / U256::from(7));
+        claimed += world.balance_of(worker);
+        world.assert_books();
+    }
+    assert!(workers - claimed < U256::from(2));
+    // F39: the escrowed tokens themselves were paid; the supply grew by the emission alone (less dust, which is
+    // minted only when it is claimed).
+    let grown = world.token(Token::totalSupplyCall {}) - supply;
+    assert!(sno(45_000) - grown < U256::from(2));
+    assert_eq!(world.core(Core::getJobCall { jobId: id }).state, 2);
+}
+
+#[test]
+fn f38_f42_jobs_belong_to_their_owner_and_ids_are_used_once() {
+    let mut world = world_with_user();
+    let core = world.deployment.core;
+    let hash = keccak256("job");
+    assert_reverts::<Core::Core__InvalidPayment>(world.send(USER, core, request(hash, 0)));
+    assert_reverts::<Core::Core__InvalidPayment>(world.pay(USER, core, request(hash, 5), U256::from(4)));
+    assert_reverts::<Token::Token__InsufficientBalance>(world.send(USER, core, request(hash, u128::MAX)));
+    let mut unknown = request(hash, 1);
+    unknown.network = "nowhere".into();
+    assert_reverts::<Core::Core__UnknownNetwork>(world.send(USER, core, unknown));
+    assert_reverts::<Core::Core__InvalidUser>(world.send(0, core, request(hash, 1)));
+    let mut stranger = request(hash, 1);
+    stranger.userHash = key_hash(1);
+    assert_reverts::<Core::Core__InvalidUser>(world.send(USER, core, stranger));
+
+    world.send(USER, core, request(hash, 5)).expect("requested");
+    assert_reverts::<Core::Core__JobExists>(world.send(USER, core, request(hash, 5)));
+    let id = job_id(&world, hash);
+    assert_reverts::<Core::Core__NotJobOwner>(world.send(0, core, Core::cancelJobCall { jobId: id }));
+    assert_reverts::<Core::Core__TooEarlyToCancel>(world.send(USER, core, Core::cancelJobCall { jobId: id }));
+    world.wait(3 * INTERVAL);
+    world.send(USER, core, Core::cancelJobCall { jobId: id }).expect("refunded");
+    assert_eq!(world.balance_of(USER), sno(900));
+    assert_reverts::<Core::Core__JobNotOpen>(world.send(USER, core, Core::cancelJobCall { jobId: id }));
+    assert_reverts::<Core::Core__JobExists>(world.send(USER, core, request(hash, 5)));
+    assert_eq!(world.core(Core::getJobCountCall {}), U256::from(1));
+    // Cancelled, unknown and repeated jobs do not block an update.
+    let second = keccak256("second");
+    world.send(USER, core, request(second, 5)).expect("requested");
+    let (_, mut update) = work(2, &[(501, 1)]);
+    let open = job_id(&world, second);
+    update.jobIds = vec![id, keccak256("unknown"), open, open];
+    let receipt = world.run_round(&VOTERS, &update);
+    assert_eq!(events::<Core::JobSkipped>(&receipt).len(), 3);
+    assert_eq!(events::<Core::JobCompleted>(&receipt).len(), 1);
+    world.assert_books();
+}
+
+#[test]
+fn a_payment_in_eth_is_split_and_f24_nobody_refuses_an_update() {
+    let mut world = world_with_user();
+    let (core, token) = (world.deployment.core, world.deployment.token);
+    let payment = 1_000_000_000_000_000_007u128;
+    let hash = keccak256("eth job");
+    world.pay(USER, core, request(hash, payment), U256::from(payment)).expect("requested");
+    assert_eq!(world.token(Token::s_totalEscrowedCall {}).eth, payment);
+    let (tree, mut update) = work(2, &[(501, 3), (502, 4)]);
+    update.jobIds = vec![job_id(&world, hash)];
+    let before = eth(&world, world.deployment.timelock);
+    world.run_round(&VOTERS, &update);
+    let (workers, each) = (payment * 85 / 100, payment * 10 / 100 / 3);
+    assert_eq!(eth(&world, world.deployment.timelock) - before, U256::from(payment - workers - 3 * each));
+    assert_eq!(world.token(Token::s_totalUnclaimedCall {}).eth, workers);
+    world.assert_books();
+    // A validator's ETH waits for it, and it may name the receiver.
+    for voter in VOTERS {
+        assert_eq!(world.token(Token::s_ethCreditsCall { account: signer(voter).address() }), U256::from(each));
+    }
+    let to = Address::repeat_byte(0x77);
+    world.send(0, token, Token::withdrawEthCall { to }).expect("withdrawn");
+    assert_eq!(eth(&world, to), U256::from(each));
+    assert_reverts::<Token::Token__InsufficientBalance>(world.send(0, token, Token::withdrawEthCall { to }));
+    let before = eth(&world, signer(501).address());
+    let receipt = claim(&mut world, 501, 2, 3, &tree).expect("claimed");
+    let gas = U256::from(u128::from(receipt.gas_used) * receipt.effective_gas_price);
+    assert_eq!(eth(&world, signer(501).address()) + gas - before, U256::from(workers * 3 / 7));
+    world.assert_books();
+}
+
+#[test]
+fn f27_a_worker_that_cannot_take_eth_gets_its_sno_and_a_credit() {
+    let mut world = world_with_user();
+    let (core, token) = (world.deployment.core, world.deployment.token);
+    // Runtime code 5f5ffd: reverts whatever it is sent.
+    let init = [0x62, 0x5f, 0x5f, 0xfd, 0x5f, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3];
+    let deployed = world.chain.transact(&signer(0), TxKind::Create, init.into(), U256::ZERO).expect("deployed");
+    let contract = deployed.contract_address.expect("a contract");
+
+    let hash = keccak256("eth job");
+    world.pay(USER, core, request(hash, 1_000), U256::from(1_000)).expect("requested");
+    let tree = RewardTree::new(2, vec![(contract, U256::from(1))]).expect("one leaf");
+    let update = StateUpdate {
+        merkleRoot: tree.root(),
+        totalCapacity: U256::from(1),
+        jobIds: vec![job_id(&world, hash)],
+        ..empty_update()
+    };
+    world.run_round(&VOTERS, &update);
+    world
+        .impersonate(
+            contract,
+            token,
+            Token::claimMerkleRewardsCall { distributionId: U256::from(2), capacity: U256::from(1), proof: vec![] },
+        )
+        .expect("claimed");
+    assert_eq!(world.balance(contract), sno(38_250));
+    assert_eq!(world.token(Token::s_ethCreditsCall { account: contract }), U256::from(850));
+    world.assert_books();
+}
+
+#[test]
+fn f20_capacity_is_bound_and_no_root_drains_another_pool() {
+    let mut world = World::new(3);
+    // Leaves that add up to twice the total capacity: the first claims empty the pool, the others get nothing.
+    let (tree, mut update) = work(1, &[(500, 6), (501, 4)]);
+    update.totalCapacity = U256::from(5);
+    world.run_round(&VOTERS, &update);
+    assert_reverts::<Token::Token__DistributionExhausted>(claim(&mut world, 500, 1, 6, &tree));
+    claim(&mut world, 501, 1, 4, &tree).expect("within the pool");
+    assert_eq!(world.balance_of(501), sno(38_250) * U256::from(4) / U256::from(5));
+    world.assert_books();
+    let (second, update) = work(2, &[(502, 1)]);
+    world.run_round(&VOTERS, &update);
+    claim(&mut world, 502, 2, 1, &second).expect("its own pool is whole");
+    assert_eq!(world.balance_of(502), sno(38_250));
+
+    // F22, F26: malformed updates are refused whole.
+    let (_, good) = work(3, &[(500, 1)]);
+    let no_root = StateUpdate { merkleRoot: B256::ZERO, ..good.clone() };
+    let no_capacity = StateUpdate { totalCapacity: U256::ZERO, ..good.clone() };
+    let huge = StateUpdate { totalCapacity: U256::from(1) << 128, ..good };
+    for (place, bad) in [no_root, no_capacity, huge].into_iter().enumerate() {
+        world.open_round(0);
+        let (proposer, hash) = (world.proposer(), world.hash(&bad));
+        world.propose(proposer, hash).expect("only a hash");
+        for voter in VOTERS {
+            world.vote(voter, 1, hash).expect("voted");
+        }
+        let result = world.execute(proposer, 1, &bad);
+        assert!(result.is_err_and(|error| error.reverted().is_some()), "{place}");
+        world.wait_until(world.status().expiresAt);
+    }
+}
+
+#[test]
+fn a_claim_is_paid_once_and_only_to_its_account() {
+    let mut world = World::new(3);
+    let (tree, update) = work(1, &[(500, 1), (501, 2)]);
+    world.run_round(&VOTERS, &update);
+    let token = world.deployment.token;
+    let proof = tree.proof(signer(500).address()).expect("a leaf");
+    let call = |id: u64, capacity: u64| Token::claimMerkleRewardsCall {
+        distributionId: U256::from(id),
+        capacity: U256::from(capacity),
+        proof: proof.clone(),
+    };
+    assert_reverts::<Token::Token__InvalidMerkleProof>(world.send(501, token, call(1, 1)));
+    assert_reverts::<Token::Token__InvalidMerkleProof>(world.send(500, token, call(1, 2)));
+    assert_reverts::<Token::Token__UnknownDistribution>(world.send(500, token, call(0, 1)));
+    assert_reverts::<Token::Token__UnknownDistribution>(world.send(500, token, call(2, 1)));
+    world.send(500, token, call(1, 1)).expect("claimed");
+    assert!(world.token(Token::s_claimedCall { distributionId: U256::from(1), account: signer(500).address() }));
+    assert_reverts::<Token::Token__RewardsAlreadyClaimed>(world.send(500, token, call(1, 1)));
+}
+
+#[test]
+fn f21_a_batch_pays_each_distribution_once() {
+    let mut world = World::new(3);
+    let mut trees = Vec::new();
+    for id in 1..=3 {
+        let (tree, update) = work(id, &[(500, id), (501, 5)]);
+        world.run_round(&VOTERS, &update);
+        trees.push(tree);
+    }
+    let token = world.deployment.token;
+    let proof = |id: usize| trees[id - 1].proof(signer(500).address()).expect("a leaf");
+    let ids = [1, 2, 2, 9, 3, 1];
+    let call = Token::batchClaimMerkleRewardsCall {
+        distributionIds: ids.iter().map(|id| U256::from(*id)).collect(),
+        capacities: ids.iter().map(|id| U256::from(*id)).collect(),
+        proofs: ids.iter().map(|id| proof((*id).min(3))).collect(),
+    };
+    let receipt = world.send(500, token, call).expect("the good ones are paid");
+    let reasons: Vec<String> =
+        events::<Token::ClaimFailed>(&receipt).into_iter().map(|failed| failed.reason).collect();
+    assert_eq!(reasons, ["already claimed", "unknown distribution", "already claimed"]);
+    let pool = sno(38_250);
+    let expected: U256 = (1..=3u64).map(|id| pool * U256::from(id) / U256::from(id + 5)).sum();
+    assert_eq!(world.balance_of(500), expected);
+    world.assert_books();
+    let uneven = Token::batchClaimMerkleRewardsCall {
+        distributionIds: vec![U256::from(1)],
+        capacities: vec![],
+        proofs: vec![],
+    };
+    assert_reverts::<Token::Token__InvalidArrayLength>(world.send(500, token, uneven));
+}
+
+#[test]
+fn without_capacity_the_workers_share_is_not_minted_and_payments_wait() {
+    let mut world = world_with_user();
+    let core = world.deployment.core;
+    let supply = world.token(Token::totalSupplyCall {});
+    let hash = keccak256("job");
+    world.send(USER, core, request(hash, 100 * SNO)).expect("requested");
+    let mut update = empty_update();
+    update.jobIds = vec![job_id(&world, hash)];
+    world.run_round(&VOTERS, &update);
+    assert_eq!(world.token(Token::totalSupplyCall {}) - supply, sno(6_750), "15 % of the emission");
+    assert_eq!(world.token(Token::s_releasedCall {}).sno, 100 * SNO);
+    world.assert_books();
+    let (tree, update) = work(3, &[(501, 1)]);
+    world.run_round(&VOTERS, &update);
+    claim(&mut world, 501, 3, 1, &tree).expect("claimed");
+    assert_eq!(world.balance_of(501), (sno(45_000) + sno(100)) * U256::from(85) / U256::from(100));
+    assert_eq!(world.token(Token::s_releasedCall {}).sno, 0);
+    world.assert_books();
+}
+
+#[test]
+fn f23_an_expired_distribution_is_settled_to_the_treasury() {
+    let mut world = world_with_user();
+    let core = world.deployment.core;
+    for (name, value) in [("sno", 0), ("eth", 1_000)] {
+        let payment = if value == 0 { 100 * SNO } else { value };
+        world.pay(USER, core, request(keccak256(name), payment), U256::from(value)).expect("requested");
+    }
+    let (tree, mut update) = work(2, &[(501, 1), (502, 3)]);
+    update.jobIds = vec![job_id(&world, keccak256("sno")), job_id(&world, keccak256("eth"))];
+    world.run_round(&VOTERS, &update);
+    world.run_empty_rounds(&VOTERS, 500);
+    assert_eq!(world.token(Token::s_currentDistributionIdCall {}), U256::from(502));
+    claim(&mut world, 501, 2, 1, &tree).expect("500 later updates do not end it");
+    let unclaimed = world.token(Token::unclaimedOfCall { distributionId: U256::from(2) });
+    assert!(unclaimed.payments > sno(63) && unclaimed.unclaimed.eth == 638);
+    let before = (treasury(&world), eth(&world, world.deployment.timelock));
+    world.run_empty_rounds(&VOTERS, 1);
+    assert_eq!(treasury(&world) - before.0, sno(2_250) + unclaimed.payments);
+    assert_eq!(eth(&world, world.deployment.timelock) - before.1, U256::from(638));
+    let left = world.token(Token::s_totalUnclaimedCall {});
+    assert_eq!((left.sno, left.eth), (0, 0));
+    assert_reverts::<Token::Token__DistributionTooOld>(claim(&mut world, 502, 2, 3, &tree));
+    world.assert_books();
+}
+
+#[test]
+fn f43_donations_reach_the_treasury_and_the_token_refuses_itself() {
+    let mut world = world_with_user();
+    let token = world.deployment.token;
+    world
+        .chain
+        .transact(&signer(0), TxKind::Call(token), Bytes::new(), U256::from(12_345))
+        .expect("donated");
+    let before = eth(&world, world.deployment.timelock);
+    world.send(1, token, Token::sweepDonationsCall {}).expect("swept");
+    assert_eq!(eth(&world, world.deployment.timelock) - before, U256::from(12_345));
+    assert_reverts::<Token::Token__InsufficientBalance>(world.send(1, token, Token::sweepDonationsCall {}));
+    assert_reverts::<Token::Token__InvalidAddress>(world.send(
+        USER,
+        token,
+        Token::transferCall { to: token, value: U256::from(1) },
+    ));
+}
+
+#[test]
+fn eras_shrink_the_emission_down_to_the_tail() {
+    let mut world = World::new(1);
+    for era in 0..8u64 {
+        let before = treasury(&world);
+        world.run_round(&[0], &empty_update());
+        let paid = treasury(&world) - before;
+        let emission = smartnodes_evm::emission::per_update(era, INTERVAL);
+        let workers = emission * U256::from(85) / U256::from(100);
+        assert_eq!(paid, emission - workers - emission * U256::from(10) / U256::from(100), "era {era}");
+        assert_eq!(world.token(Token::getEmissionRateCall {}), emission);
+        assert_eq!(world.token(Token::getCurrentEraCall {}), U256::from(era));
+        world.wait_until(world.deployment.start_time + (era + 1) * smartnodes_evm::emission::ERA_SECONDS);
+        let coordinator = world.deployment.coordinator;
+        let reactivate = smartnodes_evm::bindings::SmartnodesCoordinator::reactivateCall {};
+        world.send(0, coordinator, reactivate).expect("back after a year");
+    }
+}
+
+#[test]
+fn the_tokens_own_clock_bounds_the_emission_whatever_core_becomes() {
+    let mut world = World::new(3);
+    let (core, token) = (world.deployment.core, world.deployment.token);
+    let mint = |interval: u64| Token::createMerkleDistributionCall {
+        merkleRoot: B256::ZERO,
+        totalCapacity: U256::ZERO,
+        approvingValidators: vec![signer(0).address()],
+        interval: U256::from(interval),
+    };
+    assert_reverts::<Token::Token__OnlyCore>(world.send(0, token, mint(60)));
+    world.wait(1_000);
+    let elapsed = world.chain.timestamp() - world.deployment.start_time;
+    assert_reverts::<Token::Token__DistributionTooEarly>(world.impersonate(core, token, mint(elapsed + 100)));
+    assert_reverts::<Token::Token__DistributionTooEarly>(world.impersonate(core, token, mint(0)));
+    world.impersonate(core, token, mint(600)).expect("600 of 1,000 seconds");
+    assert_reverts::<Token::Token__DistributionTooEarly>(world.impersonate(core, token, mint(600)));
+}
+
+#[test]
+fn a_claim_among_10_000_workers_costs_at_most_120_000_gas() -> Result<(), ChainError> {
+    let mut world = World::new(3);
+    for id in 1..=2 {
+        let leaves = (0..10_000u64)
+            .map(|n| (Address::from_word(keccak256(n.to_be_bytes())), U256::from(1_000_000_000u64 + n)))
+            .chain([(signer(500).address(), U256::from(1_000_000_000u64))])
+            .collect::<Vec<_>>();
+        let total = leaves.iter().map(|leaf| leaf.1).sum();
+        let tree = RewardTree::new(id, leaves).expect("distinct");
+        let update = StateUpdate { merkleRoot: tree.root(), totalCapacity: total, ..empty_update() };
+        let small = world.run_round(&VOTERS, &update).gas_used;
+        world.mine_blocks(3);
+        let receipt = claim(&mut world, 500, id, 1_000_000_000, &tree)?;
+        println!("update {small}, claim {}", receipt.gas_used);
+        assert!(receipt.gas_used <= 120_000, "{}", receipt.gas_used);
+    }
+    Ok(())
+}
