@@ -25,13 +25,12 @@ use crate::store::Store;
 
 /// How often a request is tried before the chain counts as unreachable.
 const REQUEST_ATTEMPTS: u32 = 5;
-/// The wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 
 /// How patiently the client deals with the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainSettings {
-    /// How often a transaction's receipt is looked for.
+    /// How often a transaction's receipt is looked for. Also the wait before a failed request is
+    /// repeated, which doubles with each further attempt.
     pub poll_interval: Duration,
     /// How long a transaction may wait for a block before it is sent again with higher fees.
     pub receipt_timeout: Duration,
@@ -80,15 +79,14 @@ impl ChainClient {
         store: Store,
         settings: ChainSettings,
     ) -> Result<Self, ChainError> {
-        let scope = keccak256(
-            (
-                deployment.chain_id,
-                deployment.coordinator,
-                deployment.token,
-                wallet.address(),
-            )
-                .abi_encode(),
+        let identity = (
+            deployment.chain_id,
+            deployment.coordinator,
+            deployment.deployed_at,
+            deployment.start_time,
+            wallet.address(),
         );
+        let scope = keccak256(identity.abi_encode());
         let journal = Journal::new(store);
         let owner = NonceOwner::restore(&journal, scope)?;
         let client = Self {
@@ -227,7 +225,7 @@ impl ChainClient {
     where
         F: IntoFuture<Output = TransportResult<T>>,
     {
-        let mut backoff = BACKOFF_FIRST;
+        let mut backoff = self.inner.settings.poll_interval;
         let mut attempts = 0;
         loop {
             attempts += 1;

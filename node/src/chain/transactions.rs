@@ -34,8 +34,8 @@ use crate::store::StoreError;
 
 /// How much gas is allowed beyond the estimate, in per cent: the state may change before the block.
 const GAS_MARGIN_PERCENT: u64 = 25;
-/// How much both fees rise when a transaction is sent again, in thousandths: 12.5 %. Pools ask for 10 %.
-const FEE_BUMP_PERMILLE: u128 = 125;
+/// The part of both fees that is added when a transaction is sent again: 12.5 %. Pools ask for 10 %.
+const FEE_BUMP_DIVISOR: u128 = 8;
 /// How many transactions are signed for one nonce: fees rise about tenfold, then no more.
 const FEE_BIDS_MAX: usize = 20;
 /// How many blocks beyond the confirmations must pass before a nonce that is used, and by none of ours as far as the
@@ -506,11 +506,7 @@ impl ChainClient {
 
 /// A fee that replaces `fee`: rounded up, and never the same.
 fn raised(fee: u128) -> u128 {
-    fee.saturating_add(
-        (fee.saturating_mul(FEE_BUMP_PERMILLE))
-            .div_ceil(1000)
-            .max(1),
-    )
+    fee.saturating_add(fee.div_ceil(FEE_BUMP_DIVISOR).max(1))
 }
 
 #[cfg(test)]

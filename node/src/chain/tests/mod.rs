@@ -1,0 +1,5 @@
+//! The client against the contracts on the chain in the process, behind a transport that can fail.
+
+mod round;
+mod transactions;
+mod world;
