@@ -18,6 +18,7 @@ pub mod roles;
 pub mod round;
 pub mod signed;
 pub mod store;
+pub mod tasks;
 #[cfg(test)]
 mod testing;
 pub mod work;

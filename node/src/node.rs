@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libp2p::Multiaddr;
 use redb::StorageBackend;
 use smartnodes_evm::deployment::Deployment;
-use tokio::task::JoinSet;
+use crate::tasks::JoinSet;
 use tracing::info;
 
 use crate::chain::{ChainClient, ChainError, ChainSettings};

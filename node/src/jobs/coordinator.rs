@@ -10,7 +10,7 @@ use alloy::primitives::B256;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use crate::tasks::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::receipt::{Work, WorkKind, WorkOrder, WorkResult, verify_result};

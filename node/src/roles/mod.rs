@@ -11,10 +11,11 @@ use std::sync::Arc;
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+
 use tracing::debug;
 
 use crate::p2p::Event;
+use crate::tasks::JoinSet;
 use crate::p2p::wire::{Refusal, Request, Response};
 use context::Context;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use alloy::primitives::{Address, B256};
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
-use tokio::task::JoinSet;
+use crate::tasks::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::context::Context;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alloy::primitives::B256;
 use libp2p::PeerId;
-use tokio::task::JoinSet;
+use crate::tasks::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
