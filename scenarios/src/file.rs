@@ -18,8 +18,8 @@ use crate::{
 
 /// Networks whose workload is built into the node.
 const NETWORKS: [&str; 1] = ["hash-chain"];
-/// Longest task, in steps: some minutes of one core.
-const STEPS_MAX: u64 = 1_000_000_000;
+/// Longest task, in steps: what the node accepts (`smartnodes_node::work::hash_chain::STEPS_MAX`).
+const STEPS_MAX: u64 = 1 << 26;
 /// Most jobs of one user.
 const JOBS_MAX: usize = 10_000;
 /// Most state updates of one run.

@@ -26,10 +26,26 @@ pub mod chain_host;
 #[cfg(madsim)]
 pub mod disk;
 #[cfg(madsim)]
+pub mod draw;
+#[cfg(madsim)]
+pub mod faults;
+#[cfg(madsim)]
 pub mod frame;
+#[cfg(madsim)]
+pub mod guard;
+#[cfg(madsim)]
+pub mod host;
+#[cfg(madsim)]
+pub mod oracle;
 #[cfg(madsim)]
 pub mod rpc_transport;
 #[cfg(madsim)]
+pub mod story;
+#[cfg(madsim)]
 pub mod trace;
 #[cfg(madsim)]
+pub mod violation;
+#[cfg(madsim)]
 pub mod wire;
+#[cfg(madsim)]
+pub mod world;

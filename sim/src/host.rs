@@ -1,0 +1,208 @@
+//! A simulated host: one node, unchanged, on simulated physics, and the person who uses it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::rpc::client::RpcClient;
+use smartnodes_evm::deployment::Deployment;
+use smartnodes_node::chain::{ChainError, Intent};
+use smartnodes_node::identity::Identity;
+use smartnodes_node::jobs::JobRequest;
+use smartnodes_node::node::{Node, NodeConfig, NodeError, NodeParts};
+use smartnodes_node::p2p;
+use smartnodes_node::roles::RoleState;
+use smartnodes_node::roles::context::Context;
+use smartnodes_node::roles::user::{User, UserError};
+use smartnodes_node::work::{Task, TaskKind};
+use smartnodes_scenarios::{HostName, Job, Transfer, USER_COLLATERAL};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::disk::SimDisk;
+use crate::draw;
+use crate::oracle::truth::Truth;
+use crate::rpc_transport::WireRpc;
+use crate::story::{Progress, Story};
+use crate::violation::Violations;
+use crate::wire::{Endpoint, Wire};
+
+/// Wait before a node that could not start is started again, and between two looks at the chain by its user.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All that a host needs to start, at first and after each crash.
+pub struct Host {
+    /// Its name.
+    pub name: HostName,
+    /// Its node's keys.
+    pub identity: Identity,
+    /// Its node's configuration.
+    pub config: NodeConfig,
+    /// Where it is on the wire.
+    pub endpoint: Endpoint,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// The chain host.
+    pub chain: SocketAddr,
+    /// The contracts.
+    pub deployment: Deployment,
+    /// Jobs of its user, in order.
+    pub jobs: Vec<Job>,
+    /// Transfers from its wallet, in order, with their numbers in the scenario and the receivers' wallets.
+    pub transfers: Vec<(usize, Transfer, Address)>,
+    /// The run's seed.
+    pub seed: u64,
+    /// What has been done of the plan.
+    pub story: Story,
+    /// What workers have really computed.
+    pub truth: Truth,
+    /// Where it is told what did not hold.
+    pub violations: Violations,
+}
+
+impl Host {
+    /// Runs the node and plays the plan; never ends by itself.
+    pub async fn run(self: Arc<Self>) {
+        let mut node = loop {
+            match self.start().await {
+                Ok(node) => break node,
+                // An endpoint that does not answer yet is the one reason that passes by itself.
+                Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
+                Err(error) => {
+                    self.violations.add("node-starts", format!("{}: {error}", self.name));
+                    return std::future::pending().await;
+                }
+            }
+            sleep(PATIENCE).await;
+        };
+        let (context, role) = (node.context().clone(), node.role().clone());
+        let ended = tokio::select! {
+            biased;
+            ended = node.stopped() => ended,
+            never = self.play(&context, &role) => match never {},
+        };
+        self.violations.add("node-runs", format!("a task of {} has ended: {ended:?}", self.name));
+        std::future::pending().await
+    }
+
+    async fn start(&self) -> Result<Node, NodeError> {
+        let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
+        let rpc = WireRpc::new(self.endpoint.clone(), self.chain, self.config.chain.request_timeout);
+        let parts = NodeParts {
+            identity: self.identity.clone(),
+            transport,
+            rpc: RpcClient::new(rpc, false),
+            storage: self.disk.open(),
+            deployment: self.deployment.clone(),
+        };
+        Node::start(self.config.clone(), parts).await
+    }
+
+    async fn play(&self, context: &Context, role: &RoleState) -> std::convert::Infallible {
+        for (index, transfer, to) in &self.transfers {
+            self.send(context, *index, transfer, *to).await;
+        }
+        if let RoleState::User(user) = role {
+            for (index, job) in self.jobs.iter().enumerate() {
+                self.submit(user, index, job).await;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn send(&self, context: &Context, index: usize, transfer: &Transfer, to: Address) {
+        if self.story.transfer(index) == Progress::Done {
+            return;
+        }
+        let amount = U256::from(transfer.amount.wei());
+        // Once begun it may have happened, so the balance says nothing any more; the node knows.
+        if self.story.transfer(index) == Progress::Waiting {
+            wait_for(context, transfer.after_update, amount).await;
+            self.story.set_transfer(index, Progress::Begun);
+        }
+        let reference = B256::from(draw::bytes(self.seed, &format!("transfer {index}")));
+        while let Err(error) = context.chain.send(Intent::Transfer { to, amount, reference }).await {
+            warn!(index, %error, "transfer not sent");
+            sleep(PATIENCE).await;
+        }
+        info!(index, %to, %amount, "transfer sent");
+        self.story.set_transfer(index, Progress::Done);
+    }
+
+    async fn submit(&self, user: &User, index: usize, job: &Job) {
+        if matches!(self.story.job(self.name, index), Progress::Done | Progress::Failed) {
+            return;
+        }
+        let request = self.request(index, job);
+        let id = request.job_id(&user.ctx.domain);
+        if self.story.job(self.name, index) == Progress::Waiting {
+            let needed = self.needed(user, job).await;
+            wait_for(&user.ctx, job.after_update, needed).await;
+            self.truth.submitted(id, request.tasks.len() as u64);
+            self.story.set_job(self.name, index, Progress::Begun);
+        }
+        let ended = loop {
+            match self.attempt(user, job, request.clone()).await {
+                Ok(()) => break Progress::Done,
+                Err(UserError::Chain(error)) => {
+                    warn!(job = %id, %error, "job not submitted yet");
+                    sleep(PATIENCE).await;
+                }
+                Err(error) => {
+                    warn!(job = %id, %error, "job failed");
+                    break Progress::Failed;
+                }
+            }
+        };
+        info!(job = %id, ?ended, "job ended");
+        self.story.set_job(self.name, index, ended);
+    }
+
+    async fn attempt(&self, user: &User, job: &Job, request: JobRequest) -> Result<(), UserError> {
+        if job.payment.is_some() {
+            user.register().await?;
+        }
+        user.run_job(request).await?;
+        Ok(())
+    }
+
+    /// SNO wei that the user must hold before it begins: payment, and the collateral unless that is locked already.
+    async fn needed(&self, user: &User, job: &Job) -> U256 {
+        let Some(payment) = job.payment else { return U256::ZERO };
+        let registered = until_answered(|| user.ctx.chain.is_user(user.ctx.address())).await;
+        let collateral = if registered { 0 } else { USER_COLLATERAL.wei() };
+        U256::from(payment.wei()) + U256::from(collateral)
+    }
+
+    fn request(&self, index: usize, job: &Job) -> JobRequest {
+        let input = draw::bytes(self.seed, &format!("input of job {index} of {}", self.name)).to_vec();
+        JobRequest {
+            user: self.identity.address(),
+            network: job.network.clone(),
+            tasks: vec![Task { kind: TaskKind::HashChain { steps: job.steps }, input }],
+            payment: job.payment.map_or(0, |payment| payment.wei()),
+            nonce: index as u64,
+        }
+    }
+}
+
+/// Waits until so many updates have been executed and the wallet holds the amount.
+async fn wait_for(context: &Context, updates: u64, amount: U256) {
+    while until_answered(|| context.chain.distribution_count()).await < updates {
+        sleep(PATIENCE).await;
+    }
+    while until_answered(|| context.chain.token_balance(context.address())).await < amount {
+        sleep(PATIENCE).await;
+    }
+}
+
+async fn until_answered<T, F: Future<Output = Result<T, ChainError>>>(ask: impl Fn() -> F) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => warn!(%error, "the chain does not answer"),
+        }
+        sleep(PATIENCE).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The contracts' events and calls that the oracle follows, read from a transaction.
+
+use alloy::primitives::{Address, B256, Log, U256};
+use alloy::sol;
+use alloy::sol_types::{SolCall, SolEvent};
+use smartnodes_evm::deployment::Deployment;
+
+sol! {
+    #[allow(missing_docs)]
+    interface Token {
+        event Transfer(address indexed from, address indexed to, uint256 value);
+        event MerkleDistributionCreated(uint256 indexed distributionId, bytes32 merkleRoot, uint256 totalSnoRewards, uint256 totalEthRewards, uint256 timestamp);
+        event TokenRewardsClaimed(uint256 indexed distributionId, address indexed user, uint256 amount);
+        function totalSupply() external view returns (uint256);
+        function s_totalUnclaimed() external view returns (uint128 sno, uint128 eth);
+        function s_totalEscrowed() external view returns (uint128 sno, uint128 eth);
+        function s_currentDistributionId() external view returns (uint256);
+        function claimMerkleRewards(uint256 distributionId, uint256 capacity, bytes32[] calldata proof) external;
+        function batchClaimMerkleRewards(uint256[] calldata distributionIds, uint256[] calldata capacities, bytes32[][] calldata proofs) external;
+    }
+
+    #[allow(missing_docs)]
+    interface Core {
+        event JobCreated(bytes32 indexed jobId, bytes32 indexed owner, string network, uint128 payment, bool payWithSNO);
+        event JobCompleted(bytes32 indexed jobId, uint128 payment, bool payWithSNO);
+        event JobCancelled(bytes32 indexed jobId, address indexed owner, uint128 payment);
+    }
+
+    #[allow(missing_docs)]
+    interface Coordinator {
+        struct ReputationChange { address account; int16 delta; }
+        struct StateUpdate { bytes32 merkleRoot; uint256 totalCapacity; address[] validatorsToRemove; bytes32[] jobIds; bytes32 workersHash; bytes32 capacitiesHash; ReputationChange[] reputationChanges; }
+        event ValidatorAdded(address indexed validator);
+        event ValidatorRemoved(address indexed validator);
+        event RoundOpened(uint64 indexed round, uint64 snapshotCount, uint64 requiredApprovals);
+        event VoteCast(uint64 indexed round, address indexed validator, uint8 proposalNum, bytes32 proposalHash);
+        event StateUpdateExecuted(uint64 indexed round, bytes32 indexed proposalHash, uint64 indexed distributionId, address executor);
+        function executeProposal(uint8 proposalNum, StateUpdate calldata update) external;
+    }
+}
+
+/// One thing that a transaction did, in terms of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// SNO came into being.
+    Minted(U256),
+    /// SNO ceased to be.
+    Burned(U256),
+    /// A distribution was made: SNO of the whole pool.
+    Distributed { id: u64, pool: U256 },
+    /// A reward was paid out.
+    Claimed { id: u64, account: Address, amount: U256 },
+    /// The call that asks for a reward: the capacity in its leaf.
+    ClaimCall { id: u64, account: Address, capacity: U256 },
+    /// A payment was escrowed for a job.
+    JobCreated { job: B256, payment: u128, sno: bool },
+    /// A job was settled by an update.
+    JobCompleted { job: B256, payment: u128, sno: bool },
+    /// A job was called off and its payment given back.
+    JobCancelled { job: B256 },
+    /// A validator entered the set.
+    ValidatorAdded(Address),
+    /// A validator left the set.
+    ValidatorRemoved(Address),
+    /// A round opened.
+    RoundOpened { round: u64, snapshot: u64, required: u64 },
+    /// A vote was cast.
+    Voted { round: u64, validator: Address, proposal: B256 },
+    /// An update was executed.
+    Executed { round: u64, proposal: B256, distribution: u64 },
+    /// The call that executes an update: what it settles.
+    ExecuteCall { capacity: U256, jobs: Vec<B256> },
+}
+
+/// What a transaction did: its call first, then its logs in their order. Logs of other contracts are passed over, as
+/// are amounts beyond the protocol's own types, which the contracts cannot emit.
+pub(super) fn decode<'a>(
+    deployment: &Deployment,
+    logs: impl Iterator<Item = &'a Log>,
+    call: Option<(Address, &[u8])>,
+) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    if let Some((account, data)) = call {
+        if let Ok(call) = Token::claimMerkleRewardsCall::abi_decode(data) {
+            seen.push(Seen::ClaimCall { id: small(call.distributionId), account, capacity: call.capacity });
+        } else if let Ok(call) = Token::batchClaimMerkleRewardsCall::abi_decode(data) {
+            let claims = call.distributionIds.into_iter().zip(call.capacities);
+            seen.extend(claims.map(|(id, capacity)| Seen::ClaimCall { id: small(id), account, capacity }));
+        } else if let Ok(call) = Coordinator::executeProposalCall::abi_decode(data) {
+            seen.push(Seen::ExecuteCall { capacity: call.update.totalCapacity, jobs: call.update.jobIds });
+        }
+    }
+    for log in logs {
+        let event = match log.address {
+            a if a == deployment.token => token_event(log),
+            a if a == deployment.core => core_event(log),
+            a if a == deployment.coordinator => coordinator_event(log),
+            _ => None,
+        };
+        seen.extend(event);
+    }
+    seen
+}
+
+fn token_event(log: &Log) -> Option<Seen> {
+    if let Ok(e) = Token::Transfer::decode_log(log) {
+        return match (e.from, e.to) {
+            (Address::ZERO, _) => Some(Seen::Minted(e.value)),
+            (_, Address::ZERO) => Some(Seen::Burned(e.value)),
+            _ => None,
+        };
+    }
+    if let Ok(e) = Token::MerkleDistributionCreated::decode_log(log) {
+        return Some(Seen::Distributed { id: small(e.distributionId), pool: e.totalSnoRewards });
+    }
+    let e = Token::TokenRewardsClaimed::decode_log(log).ok()?;
+    Some(Seen::Claimed { id: small(e.distributionId), account: e.user, amount: e.amount })
+}
+
+fn core_event(log: &Log) -> Option<Seen> {
+    if let Ok(e) = Core::JobCreated::decode_log(log) {
+        return Some(Seen::JobCreated { job: e.jobId, payment: e.payment, sno: e.payWithSNO });
+    }
+    if let Ok(e) = Core::JobCompleted::decode_log(log) {
+        return Some(Seen::JobCompleted { job: e.jobId, payment: e.payment, sno: e.payWithSNO });
+    }
+    let e = Core::JobCancelled::decode_log(log).ok()?;
+    Some(Seen::JobCancelled { job: e.jobId })
+}
+
+fn coordinator_event(log: &Log) -> Option<Seen> {
+    if let Ok(e) = Coordinator::VoteCast::decode_log(log) {
+        return Some(Seen::Voted { round: e.round, validator: e.validator, proposal: e.proposalHash });
+    }
+    if let Ok(e) = Coordinator::StateUpdateExecuted::decode_log(log) {
+        let (round, proposal, distribution) = (e.round, e.proposalHash, e.distributionId);
+        return Some(Seen::Executed { round, proposal, distribution });
+    }
+    if let Ok(e) = Coordinator::RoundOpened::decode_log(log) {
+        let (round, snapshot, required) = (e.round, e.snapshotCount, e.requiredApprovals);
+        return Some(Seen::RoundOpened { round, snapshot, required });
+    }
+    if let Ok(e) = Coordinator::ValidatorAdded::decode_log(log) {
+        return Some(Seen::ValidatorAdded(e.validator));
+    }
+    let e = Coordinator::ValidatorRemoved::decode_log(log).ok()?;
+    Some(Seen::ValidatorRemoved(e.validator))
+}
+
+/// An id as the protocol counts it.
+fn small(id: U256) -> u64 {
+    id.saturating_to()
+}

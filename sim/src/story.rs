@@ -1,0 +1,107 @@
+//! What the scenario's people have done so far: jobs, transfers. It outlives crashes of their hosts, as a person's memory
+//! does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use smartnodes_scenarios::{HostName, Scenario};
+
+/// How far something on the plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Its time has not come.
+    Waiting,
+    /// Begun, perhaps by a process that has crashed since.
+    Begun,
+    /// Ended as planned.
+    Done,
+    /// Ended otherwise.
+    Failed,
+}
+
+/// The plan and its progress. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Story(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    jobs: BTreeMap<(HostName, usize), Progress>,
+    transfers: BTreeMap<usize, Progress>,
+}
+
+/// Jobs of a run by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// Begun by their users.
+    pub submitted: u64,
+    /// Ended with a result that the user has verified.
+    pub completed: u64,
+    /// Ended without.
+    pub failed: u64,
+}
+
+impl Story {
+    /// The plan of a scenario, untouched.
+    pub fn new(scenario: &Scenario) -> Story {
+        let users = scenario.hosts().filter(|host| host.role == smartnodes_scenarios::Role::User);
+        let jobs = users.zip(&scenario.users).flat_map(|(host, user)| {
+            (0..user.jobs.len()).map(move |index| ((host, index), Progress::Waiting))
+        });
+        let transfers = (0..scenario.transfers.len()).map(|index| (index, Progress::Waiting));
+        Story(Arc::new(Mutex::new(State { jobs: jobs.collect(), transfers: transfers.collect() })))
+    }
+
+    /// How far a job of a user is.
+    pub fn job(&self, user: HostName, index: usize) -> Progress {
+        self.lock().jobs.get(&(user, index)).copied().unwrap_or(Progress::Waiting)
+    }
+
+    /// Notes how far a job of a user is.
+    pub fn set_job(&self, user: HostName, index: usize, progress: Progress) {
+        self.lock().jobs.insert((user, index), progress);
+    }
+
+    /// How far a transfer is; transfers are numbered as in the scenario.
+    pub fn transfer(&self, index: usize) -> Progress {
+        self.lock().transfers.get(&index).copied().unwrap_or(Progress::Waiting)
+    }
+
+    /// Notes how far a transfer is.
+    pub fn set_transfer(&self, index: usize, progress: Progress) {
+        self.lock().transfers.insert(index, progress);
+    }
+
+    /// Jobs by how they ended.
+    pub fn job_counts(&self) -> JobCounts {
+        let state = self.lock();
+        let count = |which: &[Progress]| state.jobs.values().filter(|p| which.contains(p)).count() as u64;
+        JobCounts {
+            submitted: count(&[Progress::Begun, Progress::Done, Progress::Failed]),
+            completed: count(&[Progress::Done]),
+            failed: count(&[Progress::Failed]),
+        }
+    }
+
+    /// What is not done yet, in words; empty when the plan is fulfilled. A failed job is not done.
+    pub fn open(&self) -> Vec<String> {
+        let state = self.lock();
+        let jobs = state.jobs.iter().filter(|(_, p)| **p != Progress::Done);
+        let jobs = jobs.map(|((host, index), p)| format!("job {} of {host} is {}", index + 1, words(*p)));
+        let transfers = state.transfers.iter().filter(|(_, p)| **p != Progress::Done);
+        jobs.chain(transfers.map(|(index, p)| format!("transfer {} is {}", index + 1, words(*p)))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn words(progress: Progress) -> &'static str {
+    match progress {
+        Progress::Waiting => "not begun",
+        Progress::Begun => "not ended",
+        Progress::Done => "done",
+        Progress::Failed => "failed",
+    }
+}

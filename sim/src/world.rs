@@ -1,0 +1,337 @@
+//! Builds a scenario's network, lets it live, and ends it when the story is done or out of time.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::signers::local::PrivateKeySigner;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::{Multiaddr, Protocol};
+use madsim::runtime::Handle;
+use madsim::time::TimeHandle;
+use smartnodes_evm::chain::{Chain, ChainConfig};
+use smartnodes_evm::deployment::{DeployParams, Deployment, GenesisValidator, deploy_in_process};
+use smartnodes_node::chain::ChainSettings;
+use smartnodes_node::identity::Identity;
+use smartnodes_node::node::NodeConfig;
+use smartnodes_node::p2p::P2pSettings;
+use smartnodes_node::p2p::handshake;
+use smartnodes_scenarios::{HostName, Role, Scenario};
+use tokio::time::{Instant, sleep};
+
+use crate::chain_host::{ChainHost, RPC_PORT};
+use crate::disk::{DiskUsage, SimDisk};
+use crate::draw;
+use crate::faults::{self, Struck, Target};
+use crate::host::Host;
+use crate::oracle::books::Terms;
+use crate::oracle::truth::Truth;
+use crate::oracle::{Oracle, Tally};
+use crate::story::{JobCounts, Story};
+use crate::trace::{SIMULATOR, Trace};
+use crate::violation::Violations;
+use crate::wire::Endpoint;
+
+/// The chain host's name and address.
+const CHAIN: (&str, Ipv4Addr) = ("chain", Ipv4Addr::new(10, 0, 0, 1));
+/// The port on which every node listens for its peers.
+const NODE_PORT: u16 = 4001;
+/// Chain id of simulated chains.
+const CHAIN_ID: u64 = 31_337;
+/// ETH wei that every wallet has for gas.
+const GAS_MONEY: u128 = 100 * 10u128.pow(18);
+/// Chain time before the start of the run, in seconds: room for the deployment's own blocks.
+const BEFORE_START_S: u64 = 600;
+/// How often the end of the story is looked for, and progress told.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Number of simulated hosts, the chain's included.
+    pub hosts: usize,
+    /// What the oracle has counted.
+    pub tally: Tally,
+    /// Jobs by how they ended.
+    pub jobs: JobCounts,
+    /// What the faults did.
+    pub faults: Vec<Struck>,
+    /// What each host's disk did.
+    pub disks: BTreeMap<String, DiskUsage>,
+}
+
+/// Where a run is, for whoever shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    /// Virtual time from the start.
+    pub now: Duration,
+    /// The chain's latest block.
+    pub block: u64,
+    /// State updates executed, and how many end the run.
+    pub updates: (u64, u64),
+    /// Messages sent.
+    pub messages: u64,
+}
+
+/// Why a network could not be built: a defect of the simulator or of the contracts, not of a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The contracts.
+    #[error("cannot deploy the contracts: {0}")]
+    Deploy(String),
+    /// The chain.
+    #[error("cannot start the chain: {0}")]
+    Chain(String),
+    /// A host's peers could not be told its address.
+    #[error("cannot listen on the simulated wire: {0}")]
+    Wire(String),
+}
+
+/// Runs a scenario from a seed to its end. To be called inside a fresh runtime with that seed.
+pub async fn live(
+    scenario: &Scenario,
+    seed: u64,
+    trace: &Trace,
+    violations: &Violations,
+    show: &mut dyn FnMut(Status),
+) -> Result<Ending, WorldError> {
+    let truth = Truth::default();
+    trace.watch(Box::new({
+        let truth = truth.clone();
+        move |event| truth.watch(event)
+    }));
+    let identities: BTreeMap<HostName, Identity> = scenario.hosts().map(|name| (name, identity(seed, name))).collect();
+    let (chain, deployment, oracle) = chain(scenario, seed, &identities, &truth, violations)?;
+    let oracle = Arc::new(Mutex::new(oracle));
+    let chain_host = start_chain(chain, scenario, trace, violations, oracle.clone());
+
+    let story = Story::new(scenario);
+    let disks: BTreeMap<HostName, SimDisk> = scenario.hosts().map(|name| (name, SimDisk::new())).collect();
+    let mut targets = BTreeMap::new();
+    for name in scenario.hosts() {
+        let host = host(scenario, seed, name, &identities, &disks[&name], &deployment, trace, &story, &truth, violations);
+        let node = start_host(host, trace);
+        targets.insert(name, Target { node, disk: disks[&name].clone() });
+    }
+
+    let strikes = faults::schedule(scenario, seed);
+    let mut faults = Some(tokio::spawn(faults::carry_out(strikes, targets, violations.clone())));
+    let mut struck = Vec::new();
+    let tally = || oracle.lock().unwrap_or_else(PoisonError::into_inner).tally();
+    let end = Instant::now() + scenario.deadline;
+    loop {
+        sleep(LOOK).await;
+        let counted = tally();
+        show(Status {
+            now: Trace::now(),
+            block: chain_host.read(Chain::block_number),
+            updates: (counted.state_updates, scenario.updates),
+            messages: trace.messages(),
+        });
+        if faults.as_ref().is_some_and(|task| task.is_finished())
+            && let Some(task) = faults.take()
+        {
+            struck = task.await.unwrap_or_default();
+        }
+        let mut missing = missing(scenario, counted, &story);
+        if faults.is_some() {
+            missing.push("faults are going on".to_owned());
+        }
+        // A violation makes the rest worthless, and often endless.
+        if missing.is_empty() || !violations.is_empty() {
+            break;
+        }
+        if Instant::now() >= end {
+            let missing = missing.join("; ");
+            violations.add("ends-in-time", format!("after {:?}: {missing}", scenario.deadline));
+            break;
+        }
+    }
+    Ok(Ending {
+        hosts: identities.len() + 1,
+        tally: tally(),
+        jobs: story.job_counts(),
+        faults: struck,
+        disks: disks.iter().map(|(name, disk)| (name.to_string(), disk.usage())).collect(),
+    })
+}
+
+/// What the story still lacks, in words.
+fn missing(scenario: &Scenario, tally: Tally, story: &Story) -> Vec<String> {
+    let mut missing = story.open();
+    if tally.state_updates < scenario.updates {
+        missing.push(format!("{} of {} updates are executed", tally.state_updates, scenario.updates));
+    }
+    if tally.unclaimed_capacity != 0 {
+        missing.push(format!("rewards for a capacity of {} are not claimed", tally.unclaimed_capacity));
+    }
+    if tally.open_jobs != 0 {
+        missing.push(format!("{} paid jobs are not settled", tally.open_jobs));
+    }
+    missing
+}
+
+/// A host's keys, from the seed.
+pub fn identity(seed: u64, name: HostName) -> Identity {
+    let network = Keypair::ed25519_from_bytes(draw::bytes(seed, &format!("network key of {name}")))
+        .expect("any 32 bytes are an ed25519 key");
+    Identity { network, wallet: wallet(seed, &name.to_string()) }
+}
+
+fn wallet(seed: u64, of: &str) -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::from(draw::bytes(seed, &format!("wallet of {of}"))))
+        .expect("32 drawn bytes are a key but for one chance in 2^128")
+}
+
+fn address(name: HostName) -> IpAddr {
+    let group = match name.role {
+        Role::Validator => 1,
+        Role::Worker => 2,
+        Role::User => 3,
+    };
+    // A scenario has far fewer hosts than a role has addresses.
+    let [high, low] = (name.number as u16).to_be_bytes();
+    Ipv4Addr::new(10, group, high, low).into()
+}
+
+/// A chain with the contracts on it, whose time has come to the start of the run.
+fn chain(
+    scenario: &Scenario,
+    seed: u64,
+    identities: &BTreeMap<HostName, Identity>,
+    truth: &Truth,
+    violations: &Violations,
+) -> Result<(Chain, Deployment, Oracle), WorldError> {
+    let chain_error = |error: &dyn std::fmt::Display| WorldError::Chain(error.to_string());
+    let unix = TimeHandle::current().now_time().duration_since(std::time::UNIX_EPOCH);
+    let start = unix.map_err(|error| chain_error(&error))?.as_secs();
+    let deployer = wallet(seed, "the deployer");
+    let wallets = identities.values().map(Identity::address).chain([deployer.address()]);
+    let config = ChainConfig {
+        chain_id: CHAIN_ID,
+        start_timestamp: start - BEFORE_START_S,
+        block_time_seconds: scenario.chain.block_time.as_secs(),
+        balances: wallets.map(|wallet| (wallet, U256::from(GAS_MONEY))).collect(),
+        randomness_seed: B256::from(draw::bytes(seed, "randomness of the chain")),
+        ..ChainConfig::default()
+    };
+    let mut chain = Chain::new(config).map_err(|error| chain_error(&error))?;
+    let validators = identities.iter().filter(|(name, _)| name.role == Role::Validator);
+    let genesis: Vec<GenesisValidator> = validators
+        .map(|(_, identity)| GenesisValidator {
+            wallet: identity.address(),
+            public_key_hash: identity.public_key_hash(),
+        })
+        .collect();
+    let params = DeployParams {
+        genesis: genesis.clone(),
+        update_interval_seconds: scenario.chain.update_interval.as_secs(),
+        approval_percent: scenario.chain.approval_percent,
+        ..DeployParams::default()
+    };
+    let deployment =
+        deploy_in_process(&mut chain, &deployer, &params).map_err(|error| WorldError::Deploy(error.to_string()))?;
+    let deployed = chain.block_number();
+    chain.advance_to(start).map_err(|error| chain_error(&error))?;
+
+    let deployed_at = chain.read(deployment.token, &smartnodes_evm::bindings::SmartnodesERC20::i_deploymentTimestampCall {});
+    let terms = Terms {
+        genesis: genesis.len() as u64,
+        deployed_at: deployed_at.map_err(|error| chain_error(&error))?.saturating_to(),
+        interval: scenario.chain.update_interval.as_secs(),
+        approval_percent: scenario.chain.approval_percent.into(),
+    };
+    let mut oracle = Oracle::new(deployment.clone(), terms, truth.clone(), violations.clone());
+    (1..=deployed).for_each(|number| oracle.follow(&chain, number));
+    oracle.compare(&chain);
+    Ok((chain, deployment, oracle))
+}
+
+fn start_chain(
+    chain: Chain,
+    scenario: &Scenario,
+    trace: &Trace,
+    violations: &Violations,
+    oracle: Arc<Mutex<Oracle>>,
+) -> ChainHost {
+    let observer = move |chain: &Chain, block: &smartnodes_evm::chain::BlockSummary| {
+        oracle.lock().unwrap_or_else(PoisonError::into_inner).observe(chain, block);
+    };
+    let host = ChainHost::new(chain, vec![Box::new(observer)]);
+    let (name, address) = CHAIN;
+    let endpoint = Endpoint::new(name, address.into(), trace.clone());
+    let (running, violations, block_time) = (host.clone(), violations.clone(), scenario.chain.block_time);
+    let node = Handle::current().create_node().name(name).ip(address.into()).build();
+    trace.add_node(node.id(), name);
+    node.spawn(async move {
+        if let Err(error) = running.run(endpoint, block_time).await {
+            violations.add("chain-runs", error.to_string());
+        }
+    });
+    host
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is one part of the host, and this is where the parts meet")]
+fn host(
+    scenario: &Scenario,
+    seed: u64,
+    name: HostName,
+    identities: &BTreeMap<HostName, Identity>,
+    disk: &SimDisk,
+    deployment: &Deployment,
+    trace: &Trace,
+    story: &Story,
+    truth: &Truth,
+    violations: &Violations,
+) -> Host {
+    let others = identities.iter().filter(|(other, _)| other.role == Role::Validator && **other != name);
+    let bootstrap = others.map(|(other, identity)| {
+        Multiaddr::from(address(*other)).with(Protocol::Tcp(NODE_PORT)).with(Protocol::P2p(identity.peer_id()))
+    });
+    let listen = Multiaddr::from(Ipv4Addr::UNSPECIFIED).with(Protocol::Tcp(NODE_PORT));
+    let config = NodeConfig {
+        role: match name.role {
+            Role::Validator => handshake::Role::Validator,
+            Role::Worker => handshake::Role::Worker,
+            Role::User => handshake::Role::User,
+        },
+        networks: match name.role {
+            Role::Worker => vec![smartnodes_node::work::hash_chain::NETWORK.to_owned()],
+            _ => Vec::new(),
+        },
+        capacity: 1,
+        listen: vec![listen],
+        bootstrap: bootstrap.collect(),
+        p2p: P2pSettings::default(),
+        chain: ChainSettings::default(),
+    };
+    let wallet = |host: &HostName| identities.get(host).map(Identity::address).unwrap_or(Address::ZERO);
+    let transfers = scenario.transfers.iter().enumerate().filter(|(_, transfer)| transfer.from == name);
+    let user = scenario.users.get(name.number - 1).filter(|_| name.role == Role::User);
+    Host {
+        name,
+        identity: identities[&name].clone(),
+        config,
+        endpoint: Endpoint::new(&name.to_string(), address(name), trace.clone()),
+        disk: disk.clone(),
+        chain: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
+        deployment: deployment.clone(),
+        jobs: user.map(|user| user.jobs.clone()).unwrap_or_default(),
+        transfers: transfers.map(|(index, transfer)| (index, *transfer, wallet(&transfer.to))).collect(),
+        seed,
+        story: story.clone(),
+        truth: truth.clone(),
+        violations: violations.clone(),
+    }
+}
+
+fn start_host(host: Host, trace: &Trace) -> madsim::task::NodeId {
+    let (name, ip) = (host.name.to_string(), host.endpoint.address());
+    let host = Arc::new(host);
+    let node = Handle::current().create_node().name(&name).ip(ip).init(move || host.clone().run()).build();
+    debug_assert_ne!(name, SIMULATOR);
+    trace.add_node(node.id(), &name);
+    node.id()
+}
