@@ -97,7 +97,7 @@ contract SmartnodesERC20 is Distributions {
         view
         returns (uint256 genesis, uint256 mintedByUpdates, uint256 mintedByClaims, uint256 testnet, uint256 burned)
     {
-        uint256 unclaimedEmission = s_totalUnclaimed.sno - s_unclaimedPayments;
+        uint256 unclaimedEmission = s_totalUnclaimed.sno - s_unclaimedPayments();
         return (
             i_genesisSupply,
             _emission.minted,
@@ -105,6 +105,12 @@ contract SmartnodesERC20 is Distributions {
             s_testnetClaimedTotal,
             s_totalBurned
         );
+    }
+
+    /// @notice The part of the unclaimed SNO that came from payments (wei): what the contract holds beside collateral,
+    /// escrow and released payments.
+    function s_unclaimedPayments() public view returns (uint256) {
+        return balanceOf(address(this)) - s_totalLocked - s_totalEscrowed.sno - s_released.sno;
     }
 
     /// @notice ETH of the contract (wei): all, unclaimed, escrowed, and the rest (released, credited, donated).

@@ -16,14 +16,12 @@ abstract contract Distributions is Escrow {
 
     struct Distribution {
         bytes32 merkleRoot;
-        uint128 totalCapacity;
-        uint64 timestamp;
-        /// Whether a part of the pool came from SNO payments: spares other claims the reading of `payments`.
-        bool hasPayments;
+        uint112 totalCapacity;
+        uint48 timestamp;
+        /// The part of the pool's SNO that came from payments (wei; 2^96 is 79 billion SNO).
+        uint96 payments;
         PaymentAmounts workerReward;
         PaymentAmounts unclaimed;
-        uint128 payments;
-        uint128 paymentsLeft;
     }
 
     struct Progress {
@@ -58,8 +56,6 @@ abstract contract Distributions is Escrow {
     EmissionTotals internal _emission;
     /// @notice All that workers have yet to claim.
     PaymentAmounts public s_totalUnclaimed;
-    /// @notice The part of the unclaimed SNO that came from payments (wei).
-    uint256 public s_unclaimedPayments;
     /// @notice Who has claimed testnet rewards.
     mapping(address account => bool) public s_testnetClaimed;
     /// @notice Testnet rewards claimed so far (SNO wei).
@@ -213,7 +209,7 @@ abstract contract Distributions is Escrow {
     /// @notice What workers have yet to claim of a distribution, and how much of the SNO came from payments (wei).
     function unclaimedOf(uint256 distributionId) external view returns (PaymentAmounts memory unclaimed, uint256 payments) {
         Distribution storage d = _distributions[distributionId];
-        return (d.unclaimed, d.paymentsLeft);
+        return (d.unclaimed, _paymentsIn(d.unclaimed.sno, d.payments, d.workerReward.sno));
     }
 
     /// @notice Number of distributions so far, which is the id of the last one; the first is 1.
@@ -255,18 +251,13 @@ abstract contract Distributions is Escrow {
         _emission.allocated += workers.sno - payments;
         s_totalUnclaimed.sno += workers.sno;
         s_totalUnclaimed.eth += workers.eth;
-        s_unclaimedPayments += payments;
         Distribution storage distribution = _distributions[distributionId];
         distribution.merkleRoot = merkleRoot;
-        distribution.totalCapacity = totalCapacity.toUint128();
-        distribution.timestamp = uint64(block.timestamp);
+        distribution.totalCapacity = totalCapacity.toUint112();
+        distribution.timestamp = uint48(block.timestamp);
+        distribution.payments = uint256(payments).toUint96();
         distribution.workerReward = workers;
         distribution.unclaimed = workers;
-        if (payments != 0) {
-            distribution.hasPayments = true;
-            distribution.payments = payments;
-            distribution.paymentsLeft = payments;
-        }
     }
 
     /// @dev Pays the treasury its share, and what expires with this distribution.
@@ -321,26 +312,21 @@ abstract contract Distributions is Escrow {
             return (Token__InvalidMerkleProof.selector, "invalid proof", reward, 0);
         }
         uint256 totalCapacity = d.totalCapacity;
+        PaymentAmounts memory pool = d.workerReward;
         PaymentAmounts memory left = d.unclaimed;
         if (capacity > totalCapacity) return (Token__DistributionExhausted.selector, "exhausted", reward, 0);
         // Both factors are below 2^128.
-        reward.sno = uint128((d.workerReward.sno * capacity) / totalCapacity);
-        reward.eth = uint128((d.workerReward.eth * capacity) / totalCapacity);
+        reward.sno = uint128((pool.sno * capacity) / totalCapacity);
+        reward.eth = uint128((pool.eth * capacity) / totalCapacity);
         if (reward.sno > left.sno || reward.eth > left.eth) {
             reward = PaymentAmounts(0, 0);
             return (Token__DistributionExhausted.selector, "exhausted", reward, 0);
         }
-        if (d.hasPayments) {
-            uint256 paymentsLeft = d.paymentsLeft;
-            handedOn = (d.payments * capacity) / totalCapacity;
-            // Rounding may leave a wei more to mint than the emission has: payments cover it.
-            uint256 emissionLeft = left.sno - paymentsLeft;
-            if (reward.sno - handedOn > emissionLeft) handedOn = reward.sno - emissionLeft;
-            d.paymentsLeft = uint128(paymentsLeft - handedOn);
-            s_unclaimedPayments -= handedOn;
-        }
+        uint256 payments = d.payments;
+        handedOn = _paymentsIn(left.sno, payments, pool.sno);
         left.sno -= reward.sno;
         left.eth -= reward.eth;
+        handedOn -= _paymentsIn(left.sno, payments, pool.sno);
         d.unclaimed = left;
         _claimed[msg.sender][distributionId >> 8] |= 1 << (distributionId & 0xff);
         emit TokenRewardsClaimed(distributionId, msg.sender, reward.sno);
@@ -354,8 +340,14 @@ abstract contract Distributions is Escrow {
         total.eth -= reward.eth;
         s_totalUnclaimed = total;
         if (reward.sno > handedOn) _mint(msg.sender, reward.sno - handedOn);
-        if (handedOn != 0) _transfer(address(this), msg.sender, handedOn);
+        if (handedOn != 0) _handOn(msg.sender, handedOn);
         _sendEthOrCredit(msg.sender, reward.eth);
+    }
+
+    /// @dev The part of `unclaimed` SNO that came from payments. What a claim takes is the difference that it makes
+    /// here, so all parts add up to the payments whatever the order and the rounding, and none exceeds its reward.
+    function _paymentsIn(uint256 unclaimed, uint256 payments, uint256 pool) private pure returns (uint256) {
+        return payments == 0 ? 0 : (unclaimed * payments) / pool;
     }
 
     /// @dev Ends a distribution: its unclaimed emission is never minted, its unclaimed payments are returned for the
@@ -364,10 +356,11 @@ abstract contract Distributions is Escrow {
         Distribution storage d = _distributions[distributionId];
         if (d.merkleRoot == bytes32(0)) return rest;
         PaymentAmounts memory unclaimed = d.unclaimed;
-        rest = PaymentAmounts(d.paymentsLeft, unclaimed.eth);
+        rest = PaymentAmounts(
+            uint128(_paymentsIn(unclaimed.sno, d.payments, d.workerReward.sno)), unclaimed.eth
+        );
         s_totalUnclaimed.sno -= unclaimed.sno;
         s_totalUnclaimed.eth -= unclaimed.eth;
-        s_unclaimedPayments -= rest.sno;
         _emission.allocated -= unclaimed.sno - rest.sno;
         delete _distributions[distributionId];
         emit DistributionExpired(distributionId);

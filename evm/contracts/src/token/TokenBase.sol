@@ -26,8 +26,6 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
 
     /// @notice ETH (wei) that came in, escrow and donations alike.
     uint256 public s_totalETHDeposited;
-    /// @notice ETH (wei) that went out.
-    uint256 public s_totalETHWithdrawn;
     /// @notice ETH (wei) that an account may collect with {withdrawEth}.
     mapping(address account => uint256) public s_ethCredits;
     /// @notice Sum of {s_ethCredits}.
@@ -73,6 +71,13 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
     receive() external payable {
         s_totalETHDeposited += msg.value;
         emit ETHDeposited(msg.sender, msg.value);
+    }
+
+    /// @notice ETH (wei) that went out. Derived, which spares every claim the bookkeeping; ETH that is forced on the
+    /// contract (by a self-destruct) counts as if it had not gone out.
+    function s_totalETHWithdrawn() external view returns (uint256) {
+        uint256 held = address(this).balance;
+        return s_totalETHDeposited > held ? s_totalETHDeposited - held : 0;
     }
 
     /// @notice Collects the caller's ETH credit, to any address: a contract that cannot take ETH itself names another.
@@ -129,15 +134,18 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
     /// @dev Sends ETH without letting the receiver's answer cost or revert anything.
     function _trySendEth(address to, uint256 amount) internal returns (bool sent) {
         sent = LowLevelCall.callNoReturn(to, amount, "");
-        if (sent) {
-            s_totalETHWithdrawn += amount;
-            emit ETHWithdrawn(to, amount);
-        }
+        if (sent) emit ETHWithdrawn(to, amount);
     }
 
     /// @dev Sends ETH; what the receiver refuses waits for it in {s_ethCredits}.
     function _sendEthOrCredit(address to, uint256 amount) internal {
         if (amount != 0 && !_trySendEth(to, amount)) _creditEth(to, amount);
+    }
+
+    /// @dev Gives SNO that the contract holds to `account`; the contract's own votes do not exist.
+    function _handOn(address account, uint256 amount) internal {
+        ERC20._update(address(this), account, amount);
+        _moveDelegateVotes(address(0), delegates(account), amount);
     }
 
     /// @dev Keeps ETH for `account` to collect.
