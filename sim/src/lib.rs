@@ -13,7 +13,6 @@
 //!
 //! What flows through: a [`Scenario`](smartnodes_scenarios::Scenario) and a seed in, a [`run::Record`] out. What it never
 //! does: start a thread, read the machine's clock or entropy, or replace anything of the node above its five seams.
-#![cfg_attr(not(madsim), allow(unused))]
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -22,7 +21,11 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod aslr;
+#[cfg(madsim)]
 pub mod chain_host;
+#[cfg(madsim)]
+pub mod check;
 #[cfg(madsim)]
 pub mod disk;
 #[cfg(madsim)]
@@ -36,9 +39,15 @@ pub mod guard;
 #[cfg(madsim)]
 pub mod host;
 #[cfg(madsim)]
+pub mod identity;
+#[cfg(madsim)]
 pub mod oracle;
 #[cfg(madsim)]
+pub mod output;
+#[cfg(madsim)]
 pub mod rpc_transport;
+#[cfg(madsim)]
+pub mod run;
 #[cfg(madsim)]
 pub mod story;
 #[cfg(madsim)]

@@ -51,6 +51,7 @@ struct Inner {
     recording: bool,
     hasher: Sha256,
     lines: u64,
+    last_line: Duration,
     sink: Option<Box<dyn Write + Send>>,
     sink_error: Option<io::Error>,
     nodes: BTreeMap<NodeId, Arc<str>>,
@@ -76,6 +77,8 @@ pub struct Recorded {
     pub hash: String,
     /// Number of lines.
     pub lines: u64,
+    /// Virtual time of the end, or of the last line where the run broke off.
+    pub ended: Duration,
     /// Traffic by sender and receiver.
     pub traffic: BTreeMap<(String, String), Traffic>,
     /// Why the lines could not all be written, if they could not.
@@ -89,6 +92,7 @@ impl Trace {
             recording: false,
             hasher: Sha256::new(),
             lines: 0,
+            last_line: Duration::ZERO,
             sink,
             sink_error: None,
             nodes: BTreeMap::new(),
@@ -138,6 +142,7 @@ impl Trace {
         Recorded {
             hash: format!("{:x}", inner.hasher.clone().finalize()),
             lines: inner.lines,
+            ended: TimeHandle::try_current().map_or(inner.last_line, |time| time.elapsed()),
             traffic: inner.traffic.iter().map(names).collect(),
             write_error: inner.sink_error.take(),
         }
@@ -204,6 +209,7 @@ impl Inner {
         self.hasher.update(line.as_bytes());
         self.hasher.update(b"\n");
         self.lines += 1;
+        self.last_line = Trace::now();
         if let Some(sink) = &mut self.sink
             && let Err(error) = writeln!(sink, "{line}")
         {

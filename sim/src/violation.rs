@@ -1,6 +1,7 @@
 //! What did not hold.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +28,16 @@ pub struct Violations(Arc<Mutex<Vec<Violation>>>);
 impl Violations {
     /// Adds one, now, and puts it on record.
     pub fn add(&self, invariant: &str, detail: impl Into<String>) {
+        self.add_at(Trace::now(), invariant, detail);
+    }
+
+    /// Adds one that was seen at `at`, in virtual time from the start.
+    pub fn add_at(&self, at: Duration, invariant: &str, detail: impl Into<String>) {
         let detail = detail.into();
         tracing::error!(invariant, detail, "violation");
         let mut all = self.lock();
         if all.len() < VIOLATIONS_MAX {
-            let virtual_seconds = Trace::now().as_secs_f64();
+            let virtual_seconds = at.as_secs_f64();
             all.push(Violation { invariant: invariant.to_owned(), detail, virtual_seconds });
         }
     }

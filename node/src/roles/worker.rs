@@ -122,7 +122,12 @@ impl Worker {
                     .put(Table::Jobs, key.as_slice(), &result)
                     .map_err(unavailable)?;
                 let capacity = result.body.order.task.capacity();
-                info!(order = %key, worker = %self.ctx.address(), capacity, "work done");
+                let (job, task) = match result.body.order.kind {
+                    WorkKind::Job { job, task } => (Some(job), Some(task)),
+                    WorkKind::Challenge { .. } => (None, None),
+                };
+                let job = job.map(tracing::field::display);
+                info!(order = %key, worker = %self.ctx.address(), capacity, job, task, "work done");
                 result
             }
         };

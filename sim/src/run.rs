@@ -1,0 +1,215 @@
+//! One run: a scenario and a seed in, a record out.
+
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use madsim::runtime::Runtime;
+use serde::{Deserialize, Serialize};
+use smartnodes_scenarios::Scenario;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::faults::Struck;
+use crate::guard::{self, GuardError};
+use crate::story::JobCounts;
+use crate::trace::{Recorded, TARGET_PREFIX, Trace};
+use crate::violation::{Violation, Violations};
+use crate::world::{self, Ending, Status};
+
+/// Stack of the thread that a run has for itself, in bytes: the EVM's calls nest deeply.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// The outcome of a run, as `--json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// SHA-256 over the run's trace: equal for equal runs.
+    pub trace_hash: String,
+    /// Lines of the trace.
+    pub trace_lines: u64,
+    /// Virtual time from start to end, in seconds.
+    pub virtual_seconds: f64,
+    /// Time that the run took on this machine, in seconds.
+    pub wall_seconds: f64,
+    /// Simulated hosts, the chain's included.
+    pub hosts: u64,
+    /// Messages sent on the simulated wire.
+    pub messages: u64,
+    /// Bytes sent on the simulated wire.
+    pub bytes: u64,
+    /// State updates executed.
+    pub state_updates: u64,
+    /// Jobs by how they ended.
+    pub jobs: JobCounts,
+    /// Rewards claimed.
+    pub claims: u64,
+    /// What the faults did.
+    pub faults: Vec<Struck>,
+    /// What did not hold.
+    pub violations: Vec<Violation>,
+    /// Whether all held.
+    pub outcome: Outcome,
+}
+
+/// Whether all invariants held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// They did.
+    Held,
+    /// At least one did not.
+    Violated,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its outcome.
+    pub record: Record,
+    /// Its trace.
+    pub recorded: Recorded,
+}
+
+/// Why a run could not take place.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Only one run can take place in a process: libp2p counts connections through the whole of it.
+    #[error("a second run in one process would not repeat: start a process for each run")]
+    SecondRun,
+    /// The operating system refuses a thread.
+    #[error("cannot start the run: {0}")]
+    Thread(std::io::Error),
+    /// The run cannot be kept apart from the machine.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+}
+
+/// Runs a scenario. The trace's lines go to `sink` too, and `show` is told now and then where the run is.
+pub fn run(
+    scenario: Scenario,
+    seed: u64,
+    sink: Option<Box<dyn Write + Send>>,
+    show: impl FnMut(Status) + Send + 'static,
+) -> Result<Finished, RunError> {
+    let trace = Trace::new(sink);
+    subscribe(&trace)?;
+    let started = wall_clock();
+    // A thread that has made no hash map yet: the runtime seeds those of its thread only before the first is made.
+    #[allow(clippy::disallowed_methods, reason = "the one thread of a run, started before virtual time is")]
+    let thread = std::thread::Builder::new().name("run".to_owned()).stack_size(STACK_BYTES);
+    let thread = thread.spawn(move || simulate(&scenario, seed, &trace, show)).map_err(RunError::Thread)?;
+    let mut finished = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    finished.record.wall_seconds = started.elapsed().as_secs_f64();
+    Ok(finished)
+}
+
+fn simulate(
+    scenario: &Scenario,
+    seed: u64,
+    trace: &Trace,
+    mut show: impl FnMut(Status),
+) -> Result<Finished, RunError> {
+    let violations = Violations::default();
+    let last_panic = note_panics();
+    let runtime = Runtime::with_seed_and_config(seed, physics(scenario));
+    guard::seal()?;
+    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            trace.start();
+            let ending = world::live(scenario, seed, trace, &violations, &mut show).await;
+            (ending, trace.finish())
+        })
+    }));
+    let _ = std::panic::take_hook();
+    // Hosts still hold sockets and databases, and their ends would only cost time: the process ends soon.
+    std::mem::forget(runtime);
+
+    let (ending, recorded) = match lived {
+        Ok((Ok(ending), recorded)) => (Some(ending), recorded),
+        Ok((Err(error), recorded)) => {
+            violations.add("can-be-built", error.to_string());
+            (None, recorded)
+        }
+        Err(_) => {
+            let recorded = trace.finish();
+            let panic = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+            violations.add_at(recorded.ended, "no-panic", panic.unwrap_or_else(|| "a panic without words".to_owned()));
+            (None, recorded)
+        }
+    };
+    let record = record(scenario, seed, ending, &recorded, violations.all());
+    Ok(Finished { record, recorded })
+}
+
+fn record(
+    scenario: &Scenario,
+    seed: u64,
+    ending: Option<Ending>,
+    recorded: &Recorded,
+    violations: Vec<Violation>,
+) -> Record {
+    let traffic = recorded.traffic.values();
+    let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| (m + traffic.messages, b + traffic.bytes));
+    Record {
+        scenario: scenario.name.clone(),
+        seed,
+        trace_hash: recorded.hash.clone(),
+        trace_lines: recorded.lines,
+        virtual_seconds: recorded.ended.as_secs_f64(),
+        wall_seconds: 0.0,
+        hosts: scenario.hosts().count() as u64 + 1,
+        messages,
+        bytes,
+        state_updates: ending.as_ref().map_or(0, |e| e.tally.state_updates),
+        jobs: ending.as_ref().map(|e| e.jobs).unwrap_or_default(),
+        claims: ending.as_ref().map_or(0, |e| e.tally.claims),
+        faults: ending.map(|e| e.faults).unwrap_or_default(),
+        outcome: if violations.is_empty() { Outcome::Held } else { Outcome::Violated },
+        violations,
+    }
+}
+
+/// The simulated network's properties.
+fn physics(scenario: &Scenario) -> madsim::Config {
+    let latency = scenario.network.latency;
+    let mut config = madsim::Config::default();
+    config.net.packet_loss_rate = scenario.network.loss.probability();
+    // The range is open at its end, and may not be empty.
+    config.net.send_latency = latency.min..latency.max + std::time::Duration::from_nanos(1);
+    config
+}
+
+/// Events go into the trace, and to standard error as `RUST_LOG` asks.
+fn subscribe(trace: &Trace) -> Result<(), RunError> {
+    let recorded = Targets::new().with_target(TARGET_PREFIX, LevelFilter::DEBUG);
+    let asked = std::env::var_os("RUST_LOG").map(|_| {
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::from_default_env())
+    });
+    let subscriber = tracing_subscriber::registry().with(trace.layer().with_filter(recorded)).with(asked);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| RunError::SecondRun)
+}
+
+/// Keeps the words of the last panic, which the runtime's own report leaves out of its result.
+fn note_panics() -> Arc<Mutex<Option<String>>> {
+    let last = Arc::new(Mutex::new(None));
+    let noted = last.clone();
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload_as_str().unwrap_or("a panic without words");
+        let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{words}{place}"));
+        report(panic);
+    }));
+    last
+}
+
+/// The machine's clock, for how long a run took: read outside the runtime, where it is not the virtual one.
+#[allow(clippy::disallowed_methods, reason = "tells how long a run took on this machine, which is no part of the run")]
+fn wall_clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
