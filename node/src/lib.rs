@@ -12,6 +12,8 @@ pub mod chain;
 pub mod clock;
 pub mod identity;
 pub mod jobs;
+#[cfg(not(madsim))]
+pub mod keystore;
 pub mod node;
 pub mod p2p;
 pub mod roles;
