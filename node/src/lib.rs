@@ -9,6 +9,8 @@
 //! anything that it has not verified itself.
 
 pub mod chain;
+#[cfg(not(madsim))]
+pub mod cli;
 pub mod clock;
 pub mod identity;
 pub mod jobs;

@@ -93,6 +93,36 @@ impl User {
     /// Runs a job to its end: escrows its payment if it has one, submits it, waits, and verifies the results. The same
     /// request again finds the same job.
     pub async fn run_job(&self, request: JobRequest) -> Result<Completed, UserError> {
+        let (job, signed) = self.prepare(request).await?;
+        let outputs = self.wait_for(job, &signed).await?;
+        for (task, (asked, output)) in signed.body.tasks.iter().zip(&outputs).enumerate() {
+            asked
+                .verify(output, rand::random(), SAMPLES)
+                .map_err(|error| UserError::BadResult { task, error })?;
+        }
+        info!(%job, "result received");
+        Ok(Completed { job, outputs })
+    }
+
+    /// Escrows a job's payment if it has one, and submits the job until a validator admits it. Its result can be had
+    /// by [`User::run_job`] with the same request.
+    pub async fn submit_job(&self, request: JobRequest) -> Result<B256, UserError> {
+        let (job, signed) = self.prepare(request).await?;
+        let mut turn = 0;
+        loop {
+            let validators = self.ctx.peers_with(Role::Validator);
+            if let Some(validator) = validators.get(turn % validators.len().max(1))
+                && self.submit(validator, &signed).await?
+            {
+                return Ok(job);
+            }
+            turn += 1;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Checks and signs a request, and escrows its payment if that has not been done.
+    async fn prepare(&self, request: JobRequest) -> Result<(B256, Signed<JobRequest>), UserError> {
         request.check()?;
         let domain = &self.ctx.domain;
         let job = request.job_id(domain);
@@ -105,15 +135,7 @@ impl User {
             self.ctx.chain.send(intent).await?;
             info!(%job, payment = request.payment, "payment escrowed");
         }
-        let signed = Signed::sign(request, domain, &self.ctx.identity.wallet);
-        let outputs = self.wait_for(job, &signed).await?;
-        for (task, (asked, output)) in signed.body.tasks.iter().zip(&outputs).enumerate() {
-            asked
-                .verify(output, rand::random(), SAMPLES)
-                .map_err(|error| UserError::BadResult { task, error })?;
-        }
-        info!(%job, "result received");
-        Ok(Completed { job, outputs })
+        Ok((job, Signed::sign(request, domain, &self.ctx.identity.wallet)))
     }
 
     /// Submits to one validator and asks it until the job ends; turns to the next one if it falls silent.
