@@ -107,6 +107,7 @@ impl Node {
         let (network, events) = Network::start(
             transport,
             &identity,
+            config.role,
             &config.listen,
             domain,
             clock.clone(),

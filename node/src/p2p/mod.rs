@@ -160,6 +160,7 @@ impl Network {
     pub fn start(
         transport: BoxedTransport,
         identity: &Identity,
+        role: handshake::Role,
         listen: &[Multiaddr],
         domain: Domain,
         clock: ChainClock,
@@ -167,7 +168,7 @@ impl Network {
     ) -> Result<(Self, mpsc::Receiver<Event>), NetworkError> {
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (events, event_queue) = mpsc::channel(EVENTS_MAX);
-        let swarm = swarm::build(transport, identity, listen, domain.chain_id, settings)?;
+        let swarm = swarm::build(transport, identity, listen, domain.chain_id, role, settings)?;
         let weak = commands.downgrade();
         tokio::spawn(service::Service::new(swarm, domain, clock, events, weak).run(command_queue));
         Ok((Self { commands }, event_queue))

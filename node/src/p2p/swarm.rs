@@ -20,6 +20,7 @@ use libp2p::{
 use super::NetworkError;
 use super::records::RECORD_BYTES_MAX;
 use super::wire::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Response};
+use super::handshake::Role;
 use crate::identity::Identity;
 
 /// A transport with authenticated peers and multiplexed streams: what the swarm runs on.
@@ -104,6 +105,7 @@ pub(super) fn build(
     identity: &Identity,
     listen: &[Multiaddr],
     chain_id: u64,
+    role: Role,
     settings: &P2pSettings,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let behaviour = Behaviour {
@@ -114,7 +116,7 @@ pub(super) fn build(
                 .with_max_pending_incoming(Some(64)),
         ),
         kad: kademlia(identity, chain_id)?,
-        gossip: gossip(identity, chain_id, settings)?,
+        gossip: gossip(identity, chain_id, role, settings)?,
         requests: cbor::Behaviour::with_codec(
             cbor::codec::Codec::default()
                 .set_request_size_maximum(REQUEST_BYTES_MAX)
@@ -179,6 +181,7 @@ fn kademlia(
 fn gossip(
     identity: &Identity,
     chain_id: u64,
+    role: Role,
     settings: &P2pSettings,
 ) -> Result<gossipsub::Behaviour, NetworkError> {
     let config = gossipsub::ConfigBuilder::default()
@@ -195,8 +198,11 @@ fn gossip(
         config,
     )
     .map_err(|error| NetworkError::Setup(format!("gossip: {error}")))?;
-    gossip
-        .subscribe(&receipts_topic(chain_id))
-        .map_err(|error| NetworkError::Setup(format!("gossip: {error}")))?;
+    // Only validators can verify a receipt, and a peer that forwards nothing would be a hole in the mesh.
+    if role == Role::Validator {
+        gossip
+            .subscribe(&receipts_topic(chain_id))
+            .map_err(|error| NetworkError::Setup(format!("gossip: {error}")))?;
+    }
     Ok(gossip)
 }
