@@ -33,7 +33,7 @@ struct Images {
 }
 
 /// What a disk has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DiskUsage {
     /// Writes.
     pub writes: u64,

@@ -1,5 +1,6 @@
 //! One run: a scenario and a seed in, a record out.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
 use crate::story::JobCounts;
@@ -48,6 +50,10 @@ pub struct Record {
     pub jobs: JobCounts,
     /// Rewards claimed.
     pub claims: u64,
+    /// SNO wei at the end, as decimal numbers: by host, of the treasury and of the token contract, and the supply.
+    pub balances: BTreeMap<String, String>,
+    /// What each host's disk did.
+    pub disks: BTreeMap<String, DiskUsage>,
     /// What the faults did.
     pub faults: Vec<Struck>,
     /// What did not hold.
@@ -168,6 +174,8 @@ fn record(
         state_updates: ending.as_ref().map_or(0, |e| e.tally.state_updates),
         jobs: ending.as_ref().map(|e| e.jobs).unwrap_or_default(),
         claims: ending.as_ref().map_or(0, |e| e.tally.claims),
+        balances: ending.iter().flat_map(|e| &e.balances).map(|(name, wei)| (name.clone(), wei.to_string())).collect(),
+        disks: ending.as_ref().map(|e| e.disks.clone()).unwrap_or_default(),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() { Outcome::Held } else { Outcome::Violated },
         violations,

@@ -11,6 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use madsim::runtime::Handle;
 use madsim::time::TimeHandle;
+use smartnodes_evm::bindings::SmartnodesERC20;
 use smartnodes_evm::chain::{Chain, ChainConfig};
 use smartnodes_evm::deployment::{DeployParams, Deployment, GenesisValidator, deploy_in_process};
 use smartnodes_node::chain::ChainSettings;
@@ -60,6 +61,8 @@ pub struct Ending {
     pub faults: Vec<Struck>,
     /// What each host's disk did.
     pub disks: BTreeMap<String, DiskUsage>,
+    /// SNO wei of each host's wallet, of the treasury and of the token contract, and the total supply.
+    pub balances: BTreeMap<String, U256>,
 }
 
 /// Where a run is, for whoever shows it.
@@ -149,13 +152,30 @@ pub async fn live(
             break;
         }
     }
+    let wallets = identities.iter().map(|(name, identity)| (name.to_string(), identity.address()));
+    let others = [("treasury".to_owned(), deployment.timelock), ("token".to_owned(), deployment.token)];
+    let balances = chain_host.read(|chain| balances(chain, &deployment, wallets.chain(others)));
     Ok(Ending {
+        balances: balances.map_err(|error| WorldError::Chain(error.to_string()))?,
         hosts: identities.len() + 1,
         tally: tally(),
         jobs: story.job_counts(),
         faults: struck,
         disks: disks.iter().map(|(name, disk)| (name.to_string(), disk.usage())).collect(),
     })
+}
+
+fn balances(
+    chain: &Chain,
+    deployment: &Deployment,
+    accounts: impl Iterator<Item = (String, Address)>,
+) -> Result<BTreeMap<String, U256>, smartnodes_evm::chain::ChainError> {
+    let supply = chain.read(deployment.token, &SmartnodesERC20::totalSupplyCall {})?;
+    let mut balances = BTreeMap::from([("supply".to_owned(), supply)]);
+    for (name, account) in accounts {
+        balances.insert(name, chain.read(deployment.token, &SmartnodesERC20::balanceOfCall { account })?);
+    }
+    Ok(balances)
 }
 
 /// What the story still lacks, in words.
@@ -236,7 +256,7 @@ fn chain(
     let deployed = chain.block_number();
     chain.advance_to(start).map_err(|error| chain_error(&error))?;
 
-    let deployed_at = chain.read(deployment.token, &smartnodes_evm::bindings::SmartnodesERC20::i_deploymentTimestampCall {});
+    let deployed_at = chain.read(deployment.token, &SmartnodesERC20::i_deploymentTimestampCall {});
     let terms = Terms {
         genesis: genesis.len() as u64,
         deployed_at: deployed_at.map_err(|error| chain_error(&error))?.saturating_to(),
