@@ -4,6 +4,11 @@
 //! code is 0 if what was asked for is done, 2 if it cannot be done as asked (arguments, configuration, keys, an endpoint
 //! that is not there), and 1 if it was begun and failed. Real networks only.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the program runs on the real machine; the simulator has none of this"
+)]
+
 mod amount;
 pub mod config;
 mod error;

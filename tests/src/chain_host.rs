@@ -1,0 +1,127 @@
+//! The embedded chain behind HTTP.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use alloy::primitives::Address;
+use alloy::sol_types::SolCall;
+use axum::{
+    Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::header, routing::post,
+};
+use smartnodes_evm::{
+    chain::{Chain, ChainConfig},
+    rpc::{self, RpcConfig},
+};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::error::TestnetError;
+
+/// Seconds between two blocks.
+pub const BLOCK_TIME_SECONDS: u64 = 1;
+
+/// A chain that mines a block each second and answers JSON-RPC at [`ChainHost::url`]. It ends when it is dropped.
+pub struct ChainHost {
+    chain: Arc<Mutex<Chain>>,
+    url: String,
+    server: JoinHandle<()>,
+    miner: JoinHandle<()>,
+}
+
+impl ChainHost {
+    /// Builds the chain, lets `prepare` act on it, and serves it on loopback. Port 0 is any free one.
+    pub async fn start<T>(
+        config: ChainConfig,
+        port: u16,
+        prepare: impl FnOnce(&mut Chain) -> Result<T, TestnetError>,
+    ) -> Result<(ChainHost, T), TestnetError> {
+        let mut chain = Chain::new(config).map_err(TestnetError::set_up)?;
+        let prepared = prepare(&mut chain)?;
+        let listener = TcpListener::bind(("127.0.0.1", port))
+            .await
+            .map_err(|error| TestnetError::Argument {
+                field: "--rpc-port",
+                reason: format!("cannot listen on 127.0.0.1:{port}: {error}"),
+            })?;
+        let address = listener.local_addr().map_err(TestnetError::set_up)?;
+        let chain = Arc::new(Mutex::new(chain));
+        let app = Router::new()
+            .route("/", post(answer))
+            .layer(DefaultBodyLimit::max(RpcConfig::default().body_bytes_max))
+            .with_state(chain.clone());
+        let server = tokio::spawn(async move {
+            // Ends only with the program.
+            let _ = axum::serve(listener, app).await;
+        });
+        let miner = tokio::spawn(mine(chain.clone()));
+        Ok((
+            ChainHost {
+                chain,
+                url: format!("http://{address}"),
+                server,
+                miner,
+            },
+            prepared,
+        ))
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Calls a view of a contract.
+    pub fn read<C: SolCall>(&self, contract: Address, call: &C) -> Result<C::Return, TestnetError> {
+        lock(&self.chain)
+            .read(contract, call)
+            .map_err(TestnetError::set_up)
+    }
+
+    /// Number and timestamp of the latest block.
+    pub fn head(&self) -> (u64, u64) {
+        let chain = lock(&self.chain);
+        (chain.block_number(), chain.timestamp())
+    }
+}
+
+impl Drop for ChainHost {
+    fn drop(&mut self) {
+        self.server.abort();
+        self.miner.abort();
+    }
+}
+
+async fn answer(
+    State(chain): State<Arc<Mutex<Chain>>>,
+    body: Bytes,
+) -> ([(header::HeaderName, &'static str); 1], Vec<u8>) {
+    let answer = rpc::handle(&mut lock(&chain), &RpcConfig::default(), &body);
+    ([(header::CONTENT_TYPE, "application/json")], answer)
+}
+
+async fn mine(chain: Arc<Mutex<Chain>>) {
+    let mut ticks = interval(Duration::from_secs(BLOCK_TIME_SECONDS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = lock(&chain).advance_to(now()) {
+            tracing::error!(%error, "the chain cannot go on");
+        }
+    }
+}
+
+fn lock(chain: &Mutex<Chain>) -> std::sync::MutexGuard<'_, Chain> {
+    chain.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seconds since the Unix epoch.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
