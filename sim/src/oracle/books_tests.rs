@@ -20,7 +20,7 @@ fn books() -> (Books, Truth) {
     let terms = Terms { genesis: 3, deployed_at: 1_000, interval: INTERVAL, approval_percent: 66 };
     let mut books = Books::new(terms, truth.clone());
     let mut deployment: Vec<Seen> = (1..=3).map(|n| Seen::ValidatorAdded(account(n))).collect();
-    deployment.extend([Seen::Minted(U256::from(GENESIS_EACH)); 3]);
+    deployment.extend((1..=3).map(|_| Seen::Minted(U256::from(GENESIS_EACH))));
     assert_eq!(books.transaction(1_000, &deployment), []);
     (books, truth)
 }
@@ -152,12 +152,12 @@ fn votes_of_strangers_of_leavers_and_second_votes_are_seen() {
     let broken = books.transaction(DUE, &voted(1, &[(1, 9), (1, 9), (3, 9), (4, 9)]));
     assert_eq!(names(&broken), ["votes-of-the-snapshot"; 4], "{broken:?}");
 
-    let (mut books, truth) = books();
+    let (mut left, truth) = self::books();
     truth.computed(hash(1), account(11), 100, None);
-    books.transaction(DUE, &voted(1, &[(1, 9), (2, 9)]));
-    books.transaction(DUE, &[Seen::ValidatorRemoved(account(1))]);
+    left.transaction(DUE, &voted(1, &[(1, 9), (2, 9)]));
+    left.transaction(DUE, &[Seen::ValidatorRemoved(account(1))]);
     // Two remain, two are required, one vote is left.
-    assert_eq!(names(&books.transaction(DUE, &update(1, 100, &[], 0))), ["approved"]);
+    assert_eq!(names(&left.transaction(DUE, &update(1, 100, &[], 0))), ["approved"]);
 }
 
 #[test]
