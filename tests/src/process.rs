@@ -30,11 +30,12 @@ const LOG_TAIL_LINES: usize = 15;
 /// The `smartnode` program beside this one. Under cargo it is built first, so that it is never an old one.
 pub async fn smartnode_binary() -> Result<PathBuf, TestnetError> {
     if let Some(cargo) = std::env::var_os("CARGO") {
+        // No package is named, so that features are resolved as for the whole workspace and nothing is built twice.
         let arguments = [
             "build",
             "--quiet",
-            "-p",
-            "smartnodes-node",
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
             "--bin",
             "smartnode",
         ];
@@ -148,12 +149,17 @@ impl NodeProcess {
         }
     }
 
-    /// Asks the node to stop, and makes it if it does not.
-    pub async fn stop(mut self) -> Result<(), TestnetError> {
+    /// Asks the node to stop, as an operator would.
+    pub fn ask_to_stop(&self) {
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
             // An error means that it is gone already.
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
+    }
+
+    /// Asks the node to stop, waits for it, and makes it if it does not.
+    pub async fn stop(mut self) -> Result<(), TestnetError> {
+        self.ask_to_stop();
         match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(_) => Err(self.ended().await),

@@ -315,9 +315,9 @@ async fn execute(
             continue;
         }
         if proposal.creator != ctx.address() {
-            // The Coordinator's grace ends 3/32 of the interval after the proposal.
+            // The Coordinator's grace ends 1/16 of the interval after the proposal.
             let turn = rank(validator, status).await? * timing.stagger_seconds;
-            if ctx.clock.now() < proposal.created_at + status.update_interval * 3 / 32 + turn {
+            if ctx.clock.now() < proposal.created_at + status.update_interval / 16 + turn {
                 continue;
             }
         }
