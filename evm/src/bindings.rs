@@ -1,8 +1,7 @@
 //! Typed bindings of the contracts, one module for each, from `evm/artifacts`.
 //!
-//! Each module has the contract's calls, events, errors, structs and `BYTECODE`, and an instance type that speaks
-//! through an alloy provider. Core and the Coordinator live behind proxies: their bindings are used with the proxy's
-//! address.
+//! Each module has the contract's calls, events, errors, structs and `BYTECODE`. Core and the Coordinator live behind
+//! proxies: their bindings are used with the proxy's address.
 
 #![allow(
     missing_docs,
@@ -13,7 +12,6 @@ use alloy::sol;
 
 sol!(
     // The token, collateral, escrow, distributions and claims.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     SmartnodesERC20,
     "artifacts/SmartnodesERC20.json"
@@ -21,7 +19,6 @@ sol!(
 
 sol!(
     // Credentials, reputation, networks, jobs.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     SmartnodesCore,
     "artifacts/SmartnodesCore.json"
@@ -29,7 +26,6 @@ sol!(
 
 sol!(
     // Rounds, proposals, votes, execution.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     SmartnodesCoordinator,
     "artifacts/SmartnodesCoordinator.json"
@@ -37,7 +33,6 @@ sol!(
 
 sol!(
     // The governor.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     SmartnodesDAO,
     "artifacts/SmartnodesDAO.json"
@@ -45,7 +40,6 @@ sol!(
 
 sol!(
     // OpenZeppelin's timelock: authority over everything, and the treasury.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     TimelockController,
     "artifacts/TimelockController.json"
@@ -53,7 +47,6 @@ sol!(
 
 sol!(
     // OpenZeppelin's proxy, in front of Core and the Coordinator.
-    #[sol(rpc)]
     #[derive(Debug, PartialEq, Eq)]
     ERC1967Proxy,
     "artifacts/ERC1967Proxy.json"
