@@ -121,35 +121,44 @@ fn simulate(
     mut show: impl FnMut(Status),
 ) -> Result<Finished, RunError> {
     let violations = Violations::default();
-    let last_panic = note_panics();
     let runtime = Runtime::with_seed_and_config(seed, physics(scenario));
     guard::seal()?;
-    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async {
-            trace.start();
-            let ending = world::live(scenario, seed, trace, &violations, &mut show).await;
-            (ending, trace.finish())
-        })
-    }));
-    let _ = std::panic::take_hook();
-    // Hosts still hold sockets and databases, and their ends would only cost time: the process ends soon.
-    std::mem::forget(runtime);
-
-    let (ending, recorded) = match lived {
-        Ok((Ok(ending), recorded)) => (Some(ending), recorded),
-        Ok((Err(error), recorded)) => {
-            violations.add("can-be-built", error.to_string());
-            (None, recorded)
+    let (lived, recorded) = lived(runtime, trace, world::live(scenario, seed, trace, &violations, &mut show));
+    let ending = match lived {
+        Ok(Ok(ending)) => Some(ending),
+        Ok(Err(error)) => {
+            violations.add_at(recorded.ended, "can-be-built", error.to_string());
+            None
         }
-        Err(_) => {
-            let recorded = trace.finish();
-            let panic = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-            violations.add_at(recorded.ended, "no-panic", panic.unwrap_or_else(|| "a panic without words".to_owned()));
-            (None, recorded)
+        Err(words) => {
+            violations.add_at(recorded.ended, "no-panic", words);
+            None
         }
     };
     let record = record(scenario, seed, ending, &recorded, violations.all());
     Ok(Finished { record, recorded })
+}
+
+/// Runs `future` as the whole of a run. A panic of any host ends it; its words are the error.
+fn lived<T>(runtime: Runtime, trace: &Trace, future: impl Future<Output = T>) -> (Result<T, String>, Recorded) {
+    let last_panic = note_panics();
+    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            trace.start();
+            let output = future.await;
+            (output, trace.finish())
+        })
+    }));
+    drop(std::panic::take_hook());
+    // Hosts still hold sockets and databases, and their ends would only cost time: the process ends soon.
+    std::mem::forget(runtime);
+    match lived {
+        Ok((output, recorded)) => (Ok(output), recorded),
+        Err(_) => {
+            let words = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+            (Err(words.unwrap_or_else(|| "a panic without words".to_owned())), trace.finish())
+        }
+    }
 }
 
 fn record(
@@ -220,4 +229,29 @@ fn note_panics() -> Arc<Mutex<Option<String>>> {
 #[allow(clippy::disallowed_methods, reason = "tells how long a run took on this machine, which is no part of the run")]
 fn wall_clock() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use madsim::runtime::Handle;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_host_ends_the_run_with_its_words() {
+        let trace = Trace::new(None);
+        let (ended, recorded) = lived(Runtime::with_seed_and_config(1, madsim::Config::default()), &trace, async {
+            let node = Handle::current().create_node().name("worker-1").ip([10, 0, 0, 1].into()).build();
+            node.spawn(async {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                panic!("no such {}", "luck");
+            });
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        });
+        let words = ended.expect_err("the host panics");
+        assert!(words.starts_with("no such luck (") && words.contains("run.rs:"), "{words}");
+        assert_eq!(recorded.lines, 0);
+    }
 }

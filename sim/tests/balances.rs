@@ -74,9 +74,9 @@ fn every_balance_is_exact_to_the_wei() {
             *expected.entry(voter.clone()).or_default() += each;
         }
         *expected.entry("treasury".to_owned()).or_default() += pool - workers - each * update.voters.len() as u128;
-        // What rounding left of the emission is never minted; what it left of the payment stays in the token contract.
+        // What is not claimed consists of payments in the proportion of the pool; the rest of it is never minted.
         let from_payments = payments * 85 / 100;
-        let handed_on: u128 = update.capacities.values().map(|capacity| from_payments * capacity / total).sum();
+        let handed_on = from_payments - from_payments * (workers - claimed) / workers;
         supply += 45_000 * SNO - (workers - from_payments) + (claimed - handed_on);
         locked += from_payments - handed_on;
     }

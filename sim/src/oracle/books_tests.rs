@@ -192,7 +192,6 @@ fn wrong_amounts_are_seen() {
         "claim-is-the-share",
         "claims-within-pool",
         "supply",
-        "supply",
     ]);
     assert_eq!(names(&books.transaction(DUE, &[Seen::Minted(U256::ONE)])), ["supply"]);
 }

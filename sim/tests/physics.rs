@@ -1,0 +1,200 @@
+//! The physics on their own: libp2p over the wire, alloy over the wire to a chain, crashes and bad networks.
+#![cfg(madsim)]
+#![allow(clippy::disallowed_methods, reason = "time is virtual inside the runtime")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use alloy::network::Ethereum;
+use alloy::providers::{Provider, RootProvider};
+use alloy::rpc::client::RpcClient;
+use alloy::primitives::U256;
+use futures::StreamExt;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::swarm::{Config as SwarmConfig, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, ping, yamux};
+use madsim::runtime::{Handle, NodeHandle, Runtime};
+use smartnodes_evm::chain::{Chain, ChainConfig};
+use smartnodes_sim::chain_host::{ChainHost, RPC_PORT};
+use smartnodes_sim::rpc_transport::WireRpc;
+use smartnodes_sim::trace::Trace;
+use smartnodes_sim::wire::{Endpoint, Wire};
+use tokio::time::{Instant, sleep, timeout};
+
+fn runtime(loss: f64) -> Runtime {
+    let mut config = madsim::Config::default();
+    config.net.packet_loss_rate = loss;
+    config.net.send_latency = Duration::from_millis(20)..Duration::from_millis(30);
+    Runtime::with_seed_and_config(1, config)
+}
+
+fn host(name: &str, ip: IpAddr, trace: &Trace) -> (NodeHandle, Endpoint) {
+    let node = Handle::current().create_node().name(name).ip(ip).build();
+    trace.add_node(node.id(), name);
+    (node, Endpoint::new(name, ip, trace.clone()))
+}
+
+fn swarm(endpoint: Endpoint, key: u8) -> Swarm<ping::Behaviour> {
+    let key = Keypair::ed25519_from_bytes([key; 32]).unwrap();
+    let transport = Wire::new(endpoint)
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed();
+    let behaviour = ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(1)));
+    let config = SwarmConfig::with_executor(|task| drop(tokio::spawn(task)));
+    Swarm::new(transport, behaviour, key.public().to_peer_id(), config.with_idle_connection_timeout(Duration::MAX))
+}
+
+fn peer(key: u8) -> PeerId {
+    Keypair::ed25519_from_bytes([key; 32]).unwrap().public().to_peer_id()
+}
+
+/// Two hosts ping each other; returns the round trips that the dialler measured.
+async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
+    let (listener, endpoint) = host("listener", [10, 0, 0, 1].into(), trace);
+    listener.spawn(async move {
+        let mut swarm = swarm(endpoint, 1);
+        swarm.listen_on("/ip4/0.0.0.0/tcp/4001".parse().unwrap()).unwrap();
+        loop {
+            swarm.next().await;
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    let (dialler, endpoint) = host("dialler", [10, 0, 0, 2].into(), trace);
+    let measured = dialler.spawn(async move {
+        let mut swarm = swarm(endpoint, 2);
+        let address: Multiaddr = format!("/ip4/10.0.0.1/tcp/4001/p2p/{}", peer(1)).parse().unwrap();
+        swarm.dial(address.clone()).unwrap();
+        let mut trips = Vec::new();
+        while trips.len() < count {
+            match swarm.next().await {
+                Some(SwarmEvent::Behaviour(ping::Event { result, .. })) => trips.push(result.unwrap()),
+                Some(SwarmEvent::OutgoingConnectionError { .. }) => swarm.dial(address.clone()).unwrap(),
+                _ => {}
+            }
+        }
+        trips
+    });
+    measured.await.unwrap()
+}
+
+#[test]
+fn libp2p_runs_over_the_wire_and_every_message_is_on_record() {
+    let trace = Trace::new(None);
+    runtime(0.0).block_on(async {
+        trace.start();
+        let trips = pings(&trace, 5).await;
+        assert!(trips.iter().all(|trip| (40..70).contains(&trip.as_millis())), "{trips:?}");
+        let recorded = trace.finish();
+        let there = recorded.traffic[&("dialler".to_owned(), "listener".to_owned())];
+        let back = recorded.traffic[&("listener".to_owned(), "dialler".to_owned())];
+        assert!(there.messages >= 5 && back.messages >= 5 && there.bytes > there.messages, "{recorded:?}");
+        assert_eq!(recorded.lines, there.messages + back.messages);
+    });
+}
+
+#[test]
+fn a_lossy_wire_is_slow_and_loses_nothing() {
+    let trace = Trace::new(None);
+    runtime(0.5).block_on(async {
+        let trips = timeout(Duration::from_secs(600), pings(&trace, 20)).await.expect("all arrive");
+        // Half of all messages are sent again, some many times.
+        assert!(trips.iter().any(|trip| trip.as_millis() > 70), "{trips:?}");
+    });
+}
+
+#[test]
+fn an_address_of_another_host_cannot_be_listened_on_and_a_foreign_one_not_dialled() {
+    let trace = Trace::new(None);
+    runtime(0.0).block_on(async {
+        let (node, endpoint) = host("host", [10, 0, 0, 1].into(), &trace);
+        let checked = node.spawn(async move {
+            let mut swarm = swarm(endpoint, 1);
+            assert!(swarm.listen_on("/ip4/10.0.0.9/tcp/1".parse().unwrap()).is_err());
+            assert!(swarm.listen_on("/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap()).is_err());
+            swarm.listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap()).unwrap();
+            let SwarmEvent::NewListenAddr { address, listener_id } = swarm.next().await.unwrap() else {
+                panic!("it listens")
+            };
+            assert_eq!(address, "/ip4/10.0.0.1/tcp/4001".parse().unwrap());
+            assert!(swarm.remove_listener(listener_id));
+            assert!(!swarm.remove_listener(listener_id));
+            let SwarmEvent::ExpiredListenAddr { .. } = swarm.next().await.unwrap() else { panic!("it ends") };
+            let SwarmEvent::ListenerClosed { .. } = swarm.next().await.unwrap() else { panic!("it is closed") };
+            // The port is free again.
+            swarm.listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap()).unwrap();
+            let SwarmEvent::NewListenAddr { .. } = swarm.next().await.unwrap() else { panic!("it listens again") };
+        });
+        checked.await.unwrap();
+    });
+}
+
+fn start_chain(trace: &Trace) -> (NodeHandle, ChainHost) {
+    let (node, endpoint) = host("chain", [10, 0, 0, 1].into(), trace);
+    let chain = ChainHost::new(Chain::new(ChainConfig::default()).unwrap(), Vec::new());
+    node.spawn({
+        let chain = chain.clone();
+        async move { chain.run(endpoint, Duration::from_secs(2)).await.unwrap() }
+    });
+    (node, chain)
+}
+
+#[test]
+fn alloy_speaks_to_a_chain_that_mines_on_virtual_time() {
+    let trace = Trace::new(None);
+    runtime(0.0).block_on(async {
+        let (_, chain) = start_chain(&trace);
+        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &trace);
+        let asked = node.spawn(async move {
+            sleep(Duration::from_secs(101)).await;
+            let server = SocketAddr::new([10, 0, 0, 1].into(), RPC_PORT);
+            let rpc = WireRpc::new(endpoint, server, Duration::from_secs(5));
+            let provider = RootProvider::<Ethereum>::new(RpcClient::new(rpc, false));
+            // Several at once, each with its own connection.
+            let (id, head, balance) = futures::join!(
+                async { provider.get_chain_id().await },
+                async { provider.get_block_number().await },
+                async { provider.get_balance(Default::default()).await },
+            );
+            assert_eq!((id.unwrap(), head.unwrap(), balance.unwrap()), (31_337, 50, U256::ZERO));
+            let refused = provider.raw_request::<_, String>("eth_nonsense".into(), ()).await.unwrap_err();
+            assert!(refused.to_string().contains("eth_nonsense"), "{refused}");
+        });
+        asked.await.unwrap();
+        assert_eq!(chain.read(Chain::timestamp) - chain.read(|c| c.config().start_timestamp), 100);
+    });
+}
+
+#[test]
+fn a_chain_that_is_away_is_an_error_in_time_and_back_again_afterwards() {
+    let trace = Trace::new(None);
+    runtime(0.0).block_on(async {
+        let (server_node, _) = start_chain(&trace);
+        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &trace);
+        let server = SocketAddr::new([10, 0, 0, 1].into(), RPC_PORT);
+        let rpc = WireRpc::new(endpoint, server, Duration::from_secs(5));
+        let provider = RootProvider::<Ethereum>::new(RpcClient::new(rpc, false));
+        let ask = |provider: RootProvider| {
+            node.spawn(async move {
+                let start = Instant::now();
+                (provider.get_block_number().await.map_err(|e| e.to_string()), start.elapsed())
+            })
+        };
+        sleep(Duration::from_secs(1)).await;
+        assert!(ask(provider.clone()).await.unwrap().0.is_ok());
+        // Silent: nothing comes back.
+        Handle::current().pause(server_node.id());
+        let (answer, took) = ask(provider.clone()).await.unwrap();
+        assert!(answer.unwrap_err().contains("has not answered within 5s"));
+        assert!((5..6).contains(&took.as_secs()), "{took:?}");
+        Handle::current().resume(server_node.id());
+        assert!(ask(provider.clone()).await.unwrap().0.is_ok());
+        // Gone: refused at once, on a connection that was open too.
+        Handle::current().kill(server_node.id());
+        assert!(ask(provider.clone()).await.unwrap().0.unwrap_err().contains("cannot reach"));
+    });
+}
