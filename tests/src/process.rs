@@ -27,9 +27,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Lines of a log that are shown when its node ends.
 const LOG_TAIL_LINES: usize = 15;
 
-/// The `smartnode` program beside this one. Under cargo it is built first, so that it is never an old one.
+/// The `smartnode` program beside this one. Under `cargo run` it is built first, so that it is never an old one; `cargo test`
+/// on the workspace has built it already, and building it once more without the tests' dependencies would take minutes.
 pub async fn smartnode_binary() -> Result<PathBuf, TestnetError> {
-    if let Some(cargo) = std::env::var_os("CARGO") {
+    let own = std::env::current_exe().map_err(TestnetError::set_up)?;
+    let mut dir = own.parent().unwrap_or(Path::new("."));
+    // Test programs lie one below.
+    let is_test = dir.ends_with("deps");
+    if is_test {
+        dir = dir.parent().unwrap_or(dir);
+    }
+    let binary = dir.join(format!("smartnode{}", std::env::consts::EXE_SUFFIX));
+    if let Some(cargo) = std::env::var_os("CARGO")
+        && !(is_test && binary.exists())
+    {
         // No package is named, so that features are resolved as for the whole workspace and nothing is built twice.
         let arguments = [
             "build",
@@ -51,18 +62,11 @@ pub async fn smartnode_binary() -> Result<PathBuf, TestnetError> {
             )));
         }
     }
-    let own = std::env::current_exe().map_err(TestnetError::set_up)?;
-    let mut dir = own.parent().unwrap_or(Path::new("."));
-    // Test programs lie one below.
-    if dir.ends_with("deps") {
-        dir = dir.parent().unwrap_or(dir);
-    }
-    let binary = dir.join(format!("smartnode{}", std::env::consts::EXE_SUFFIX));
     if binary.exists() {
         return Ok(binary);
     }
     Err(TestnetError::set_up(format!(
-        "there is no {}; build it with `cargo build -p smartnodes-node`",
+        "there is no {}; build it with `cargo build --bin smartnode`",
         binary.display()
     )))
 }
