@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::tasks::JoinSet;
 use libp2p::Multiaddr;
 use redb::StorageBackend;
 use smartnodes_evm::deployment::Deployment;
-use crate::tasks::JoinSet;
 use tracing::info;
 
 use crate::chain::{ChainClient, ChainError, ChainSettings};

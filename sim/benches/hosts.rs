@@ -13,8 +13,14 @@ use nix::sys::resource::{UsageWho, getrusage};
 const SIZES: [(u32, u32); 3] = [(3, 3), (5, 13), (10, 38)];
 
 fn main() -> ExitCode {
-    let story = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/baseline/first-update.toml");
-    println!("{:>6} {:>12} {:>9} {:>16} {:>10}", "hosts", "virtual s", "CPU s", "virtual s/CPU s", "messages");
+    let story = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../scenarios/baseline/first-update.toml"
+    );
+    println!(
+        "{:>6} {:>12} {:>9} {:>16} {:>10}",
+        "hosts", "virtual s", "CPU s", "virtual s/CPU s", "messages"
+    );
     for (validators, workers) in SIZES {
         match measure(story, validators, workers) {
             Ok(line) => println!("{line}"),
@@ -27,11 +33,21 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[allow(clippy::disallowed_methods, reason = "the benchmark runs outside of the simulation")]
-fn measure(story: &str, validators: u32, workers: u32) -> Result<String, Box<dyn std::error::Error>> {
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the benchmark runs outside of the simulation"
+)]
+fn measure(
+    story: &str,
+    validators: u32,
+    workers: u32,
+) -> Result<String, Box<dyn std::error::Error>> {
     let mut scenario: toml::Table = std::fs::read_to_string(story)?.parse()?;
     for (group, count) in [("validator", validators), ("worker", workers)] {
-        let groups = scenario.get_mut(group).and_then(toml::Value::as_array_mut).ok_or("the story has no such group")?;
+        let groups = scenario
+            .get_mut(group)
+            .and_then(toml::Value::as_array_mut)
+            .ok_or("the story has no such group")?;
         groups[0]["count"] = count.into();
     }
     let directory = tempfile::tempdir()?;
@@ -39,19 +55,30 @@ fn measure(story: &str, validators: u32, workers: u32) -> Result<String, Box<dyn
     std::fs::write(&path, toml::to_string(&scenario)?)?;
     let cpu = || -> Result<f64, nix::Error> {
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        let seconds =
+            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
         Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
     };
     let before = cpu()?;
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_smartnodes-sim")).args(["run", "--seed", "7", "--json"]).arg(&path).output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_smartnodes-sim"))
+        .args(["run", "--seed", "7", "--json"])
+        .arg(&path)
+        .output()?;
     let used = cpu()? - before;
-    let record: serde_json::Value =
-        serde_json::from_slice(output.stdout.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default())?;
+    let record: serde_json::Value = serde_json::from_slice(
+        output
+            .stdout
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default(),
+    )?;
     if record["outcome"] != "held" {
         return Err(format!("the run did not hold: {record}").into());
     }
-    let virtual_seconds = record["virtual_seconds"].as_f64().ok_or("no virtual_seconds in the record")?;
+    let virtual_seconds = record["virtual_seconds"]
+        .as_f64()
+        .ok_or("no virtual_seconds in the record")?;
     Ok(format!(
         "{:>6} {virtual_seconds:>12.0} {used:>9.1} {:>16.0} {:>10}",
         record["hosts"],

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::tasks::JoinSet;
 use alloy::primitives::B256;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use crate::tasks::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::receipt::{Work, WorkKind, WorkOrder, WorkResult, verify_result};

@@ -18,9 +18,9 @@ use libp2p::{
 };
 
 use super::NetworkError;
+use super::handshake::Role;
 use super::records::RECORD_BYTES_MAX;
 use super::wire::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Response};
-use super::handshake::Role;
 use crate::identity::Identity;
 
 /// A transport with authenticated peers and multiplexed streams: what the swarm runs on.

@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
 use crate::p2p::Event;
-use crate::tasks::JoinSet;
 use crate::p2p::wire::{Refusal, Request, Response};
+use crate::tasks::JoinSet;
 use context::Context;
 
 /// Requests and gossip handled at once; more wait in the event queue.

@@ -135,7 +135,10 @@ impl User {
             self.ctx.chain.send(intent).await?;
             info!(%job, payment = request.payment, "payment escrowed");
         }
-        Ok((job, Signed::sign(request, domain, &self.ctx.identity.wallet)))
+        Ok((
+            job,
+            Signed::sign(request, domain, &self.ctx.identity.wallet),
+        ))
     }
 
     /// Submits to one validator and asks it until the job ends; turns to the next one if it falls silent.

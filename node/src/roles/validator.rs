@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::tasks::JoinSet;
 use alloy::primitives::{Address, B256};
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
-use crate::tasks::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::context::Context;

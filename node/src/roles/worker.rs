@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::tasks::JoinSet;
 use alloy::primitives::B256;
 use libp2p::PeerId;
-use crate::tasks::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
