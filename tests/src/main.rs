@@ -95,17 +95,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())
-            .map_err(|error| TestnetError::SetUp(error.to_string()))?;
-        // Whichever ends first, the other is dropped with all its processes and files.
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => Err(TestnetError::Interrupted),
-            _ = tokio::signal::ctrl_c() => Err(TestnetError::Interrupted),
-            result = up(args) => result,
-        }
-    });
+    let result = runtime.block_on(up(args));
     runtime.shutdown_timeout(Duration::from_secs(5));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,12 +139,40 @@ async fn up(args: UpArgs) -> Result<(), TestnetError> {
         dir,
         rpc_port: args.rpc_port,
     };
-    let mut testnet = Testnet::start(settings).await?;
-    testnet.run().await?;
-    println!("all of it came true");
-    if args.keep {
-        println!("\n{}", testnet.how_to_join());
-        testnet.stay().await?;
+    let mut interrupted = Box::pin(interrupt());
+    // A start that is cut short is dropped, and the processes with it.
+    let mut testnet = tokio::select! {
+        biased;
+        stopped = &mut interrupted => return stopped.and(Err(TestnetError::Interrupted)),
+        started = Testnet::start(settings) => started?,
+    };
+    let story = tokio::select! {
+        biased;
+        stopped = &mut interrupted => stopped.and(Err(TestnetError::Interrupted)),
+        told = testnet.run() => told,
+    };
+    if story.is_ok() {
+        println!("all of it came true");
     }
-    testnet.stop().await
+    if story.is_ok() && args.keep {
+        println!("\n{}", testnet.how_to_join());
+        tokio::select! {
+            biased;
+            stopped = &mut interrupted => stopped?,
+            ended = testnet.stay() => ended?,
+        }
+    }
+    let stopped = testnet.stop().await;
+    story.and(stopped)
+}
+
+/// Ends with Ctrl-C or SIGTERM.
+async fn interrupt() -> Result<(), TestnetError> {
+    let failed = |error: std::io::Error| TestnetError::SetUp(format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => Ok(()),
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(failed),
+    }
 }

@@ -13,7 +13,7 @@ use alloy::{
 use smartnodes_evm::{
     bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token},
     chain::{Chain, ChainConfig},
-    deployment::{DeployParams, Deployment, deploy_in_process},
+    deployment::{DeployParams, Deployment, DeploymentPlan, deploy_in_process},
     emission,
 };
 use smartnodes_node::p2p::handshake::Role;
@@ -121,10 +121,11 @@ impl Testnet {
     /// Starts the chain, deploys the contracts, and starts every validator and worker.
     pub async fn start(settings: Settings) -> Result<Testnet, TestnetError> {
         settings.check()?;
-        let binary = smartnode_binary().await?;
-        let layout = Layout::create(&settings.dir)?;
         let plans = plans(&settings)?;
-        let (host, deployment) = start_chain(&settings, &plans).await?;
+        let params = deploy_params(&settings, &plans)?;
+        let layout = Layout::create(&settings.dir)?;
+        let binary = smartnode_binary().await?;
+        let (host, deployment) = start_chain(&settings, &plans, &params).await?;
         layout.write_deployment(&deployment)?;
         let bootstrap: Vec<String> = plans
             .iter()
@@ -222,8 +223,11 @@ impl Testnet {
         )
     }
 
-    /// Stops every node as an operator would.
+    /// Stops every node, all at once.
     pub async fn stop(mut self) -> Result<(), TestnetError> {
+        for node in self.running.values() {
+            node.ask_to_stop();
+        }
         while let Some((_, node)) = self.running.pop_last() {
             node.stop().await?;
         }
@@ -425,9 +429,30 @@ fn plans(settings: &Settings) -> Result<Vec<Plan>, TestnetError> {
         .collect()
 }
 
+/// What to deploy, refused if the contracts would refuse it.
+fn deploy_params(settings: &Settings, plans: &[Plan]) -> Result<DeployParams, TestnetError> {
+    let params = DeployParams {
+        genesis: plans
+            .iter()
+            .filter(|plan| plan.role == Role::Validator)
+            .map(Plan::genesis)
+            .collect(),
+        update_interval_seconds: settings.interval_seconds,
+        ..DeployParams::default()
+    };
+    match DeploymentPlan::new(&params, Address::ZERO, 0, 1) {
+        Ok(_) => Ok(params),
+        Err(error) => Err(TestnetError::Argument {
+            field: "--interval, --validators",
+            reason: error.to_string(),
+        }),
+    }
+}
+
 async fn start_chain(
     settings: &Settings,
     plans: &[Plan],
+    params: &DeployParams,
 ) -> Result<(ChainHost, Deployment), TestnetError> {
     let deployer =
         PrivateKeySigner::from_bytes(&B256::new(rand::random())).map_err(TestnetError::set_up)?;
@@ -441,20 +466,8 @@ async fn start_chain(
         randomness_seed: B256::new(rand::random()),
         ..ChainConfig::default()
     };
-    let params = DeployParams {
-        genesis: plans
-            .iter()
-            .filter(|plan| plan.role == Role::Validator)
-            .map(Plan::genesis)
-            .collect(),
-        update_interval_seconds: settings.interval_seconds,
-        ..DeployParams::default()
-    };
     ChainHost::start(config, settings.rpc_port, |chain: &mut Chain| {
-        deploy_in_process(chain, &deployer, &params).map_err(|error| TestnetError::Argument {
-            field: "--interval, --validators",
-            reason: error.to_string(),
-        })
+        deploy_in_process(chain, &deployer, params).map_err(TestnetError::set_up)
     })
     .await
 }

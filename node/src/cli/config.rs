@@ -196,9 +196,12 @@ pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
 
 /// An endpoint over HTTP.
 pub(super) fn rpc_url(text: &str) -> Result<Url, CliError> {
-    let url: Url = text
-        .parse()
-        .map_err(|error| CliError::value("chain.rpc", format!("{text:?}: {error}")))?;
+    let url: Url = text.parse().map_err(|error| {
+        CliError::value(
+            "chain.rpc",
+            format!("{text:?} is no URL ({error}); write for example \"http://127.0.0.1:8545\""),
+        )
+    })?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => Err(CliError::value(

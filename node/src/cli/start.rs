@@ -1,18 +1,22 @@
 //! From a configuration to a running part of the node: runtime, endpoint, database, wire.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
 use alloy::rpc::client::RpcClient;
-use libp2p::{dns, tcp};
+use libp2p::{Multiaddr, dns, multiaddr::Protocol, tcp};
 use redb::backends::FileBackend;
 
 use super::{config::Loaded, error::CliError};
 use crate::{
     chain::ChainClient,
     identity::Identity,
-    node::{Node, NodeParts},
+    node::{Node, NodeError, NodeParts},
     p2p::{BoxedTransport, upgrade},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// The node's database in its data directory.
@@ -43,7 +47,7 @@ pub(super) fn rpc(loaded: &Loaded) -> Result<RpcClient, CliError> {
     Ok(RpcClient::new_http_with_client(client, loaded.rpc.clone()))
 }
 
-/// Opens the database file, which only one process can have open.
+/// Opens the database file.
 pub(super) fn storage(loaded: &Loaded) -> Result<FileBackend, CliError> {
     let failed = |error: std::io::Error| {
         CliError::value(
@@ -62,20 +66,31 @@ pub(super) fn storage(loaded: &Loaded) -> Result<FileBackend, CliError> {
         .truncate(false)
         .open(loaded.data_dir.join(DATABASE))
         .map_err(failed)?;
-    FileBackend::new(file).map_err(|error| match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => CliError::InUse {
-            path: loaded.data_dir.clone(),
-        },
-        error => CliError::System(format!(
+    FileBackend::new(file).map_err(|error| {
+        CliError::System(format!(
             "the database in {}: {error}",
             loaded.data_dir.display()
-        )),
+        ))
     })
+}
+
+/// Says of a database that another process holds who that is.
+fn store_error(loaded: &Loaded, error: StoreError) -> CliError {
+    match &error {
+        StoreError::Database { source, .. }
+            if matches!(**source, redb::Error::DatabaseAlreadyOpen) =>
+        {
+            CliError::InUse {
+                path: loaded.data_dir.clone(),
+            }
+        }
+        _ => CliError::Store(error),
+    }
 }
 
 /// Connects to the chain with the node's own journal, so that its wallet has one owner.
 pub(super) async fn chain(loaded: &Loaded, identity: &Identity) -> Result<ChainClient, CliError> {
-    let store = Store::open(storage(loaded)?).map_err(CliError::Store)?;
+    let store = Store::open(storage(loaded)?).map_err(|error| store_error(loaded, error))?;
     connect(loaded, identity, store).await
 }
 
@@ -107,6 +122,7 @@ async fn connect(
 
 /// Starts the node.
 pub(super) async fn node(loaded: &Loaded, identity: Identity) -> Result<Node, CliError> {
+    check_ports(&loaded.node.listen)?;
     let parts = NodeParts {
         transport: transport(&identity)?,
         rpc: rpc(loaded)?,
@@ -116,7 +132,33 @@ pub(super) async fn node(loaded: &Loaded, identity: Identity) -> Result<Node, Cl
     };
     Node::start(loaded.node.clone(), parts)
         .await
-        .map_err(CliError::Start)
+        .map_err(|error| match error {
+            NodeError::Store(error) => store_error(loaded, error),
+            error => CliError::Start(error),
+        })
+}
+
+/// Refuses ports that another program listens on. The transport would not notice: it shares ports (SO_REUSEPORT), and
+/// each of two nodes would get some of the connections that are meant for the other.
+fn check_ports(listen: &[Multiaddr]) -> Result<(), CliError> {
+    for (place, address) in listen.iter().enumerate() {
+        let mut parts = address.iter();
+        let ip = match parts.next() {
+            Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+            Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+            _ => continue,
+        };
+        if let Some(Protocol::Tcp(port)) = parts.next()
+            && port != 0
+            && let Err(error) = TcpListener::bind((ip, port))
+        {
+            let reason = format!(
+                "cannot listen on {address}: {error}; choose another port, or stop what uses it"
+            );
+            return Err(CliError::value(format!("p2p.listen[{place}]"), reason));
+        }
+    }
+    Ok(())
 }
 
 /// TCP with names resolved by the system, authenticated and encrypted by Noise.
