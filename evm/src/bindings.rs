@@ -5,6 +5,7 @@
 
 #![allow(
     missing_docs,
+    clippy::too_many_arguments,
     reason = "generated from the ABI; the contracts' sources document it"
 )]
 

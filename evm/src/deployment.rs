@@ -28,6 +28,9 @@ const APPROVAL_PERCENT: std::ops::RangeInclusive<u8> = 51..=100;
 const NETWORK_NAME_BYTES_MAX: usize = 64;
 const NETWORKS_MAX: usize = 256;
 
+/// Largest init code that the EVM accepts, in bytes (EIP-3860).
+const INIT_CODE_BYTES_MAX: usize = 49_152;
+
 /// A validator that is there from the start, with 1,000,000 SNO, all of it locked as its collateral.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +109,11 @@ pub enum DeployError {
     /// One name twice.
     #[error("networks names {0:?} twice: remove one")]
     DuplicateNetwork(String),
+    /// A constructor's arguments make the transaction larger than the EVM accepts.
+    #[error(
+        "genesis has {0} validators: their list does not fit into a transaction; let some register after the deployment"
+    )]
+    TooManyValidators(usize),
     /// More than Core can number.
     #[error("networks has {0} names: use at most {NETWORKS_MAX}")]
     TooManyNetworks(usize),
@@ -257,6 +265,12 @@ impl DeploymentPlan {
                 },
             ),
         ];
+        if transactions
+            .iter()
+            .any(|init_code| init_code.len() > INIT_CODE_BYTES_MAX)
+        {
+            return Err(DeployError::TooManyValidators(params.genesis.len()));
+        }
         Ok(Self {
             transactions,
             deployment,
@@ -371,6 +385,14 @@ mod tests {
         assert_eq!(
             refusal(|p| p.genesis[2].wallet = p.genesis[0].wallet),
             DeployError::DuplicateWallet(Address::with_last_byte(1))
+        );
+        let crowd = |n: u64| GenesisValidator {
+            wallet: Address::left_padding_from(&n.to_be_bytes()),
+            public_key_hash: B256::with_last_byte(1),
+        };
+        assert_eq!(
+            refusal(|p| p.genesis = (1..=900).map(crowd).collect()),
+            DeployError::TooManyValidators(900)
         );
         assert_eq!(
             refusal(|p| p.genesis[1].public_key_hash = B256::ZERO),

@@ -7,26 +7,38 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 use contracts_support::*;
-use smartnodes_evm::bindings::{SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token};
+use smartnodes_evm::bindings::{
+    SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
+};
 
 const DAY: u64 = 24 * 3_600;
 
 fn leave(world: &mut World, n: u32) {
     let coordinator = world.deployment.coordinator;
-    world.send(n, coordinator, Coordinator::removeValidatorCall {}).expect("left");
+    world
+        .send(n, coordinator, Coordinator::removeValidatorCall {})
+        .expect("left");
 }
 
 fn join(world: &mut World, n: u32) {
     let coordinator = world.deployment.coordinator;
-    world.send(n, coordinator, Coordinator::addValidatorCall {}).expect("joined");
+    world
+        .send(n, coordinator, Coordinator::addValidatorCall {})
+        .expect("joined");
 }
 
 fn ready(world: &World, number: u8) -> bool {
-    world.coordinator(Coordinator::isProposalReadyCall { proposalNum: number })
+    world.coordinator(Coordinator::isProposalReadyCall {
+        proposalNum: number,
+    })
 }
 
 /// Opens a round and proposes `update`; the hash and the proposer.
-fn proposed(world: &mut World, by: u32, update: &smartnodes_evm::state_update::StateUpdate) -> (B256, u32) {
+fn proposed(
+    world: &mut World,
+    by: u32,
+    update: &smartnodes_evm::state_update::StateUpdate,
+) -> (B256, u32) {
     world.open_round(by);
     let proposer = world.proposer();
     let hash = world.hash(update);
@@ -39,7 +51,9 @@ fn thresholds_are_strictly_more_than_66_percent() {
     let world = World::new(1);
     let expected = [1, 2, 2, 3, 4, 4, 5, 6, 6, 7];
     for (count, required) in (1..).zip(expected).chain([(50, 34), (100, 67)]) {
-        let actual = world.coordinator(Coordinator::requiredApprovalsForCall { count: U256::from(count) });
+        let actual = world.coordinator(Coordinator::requiredApprovalsForCall {
+            count: U256::from(count),
+        });
         assert_eq!(actual, U256::from(required), "of {count}");
     }
 }
@@ -52,9 +66,15 @@ fn f02_three_of_five_do_not_execute_and_four_do() {
         world.vote(voter, 1, hash).expect("voted");
     }
     world.wait(INTERVAL / 16);
-    assert_reverts::<Coordinator::Coordinator__NotEnoughVotes>(world.execute(proposer, 1, &empty_update()));
+    assert_reverts::<Coordinator::Coordinator__NotEnoughVotes>(world.execute(
+        proposer,
+        1,
+        &empty_update(),
+    ));
     world.vote(3, 1, hash).expect("voted");
-    world.execute(proposer, 1, &empty_update()).expect("executed");
+    world
+        .execute(proposer, 1, &empty_update())
+        .expect("executed");
 }
 
 #[test]
@@ -64,7 +84,10 @@ fn f01_f04_leaving_withdraws_the_vote_and_rejoining_gives_none() {
     let attacker = (0..5).find(|n| *n != proposer).expect("five validators");
     world.vote(attacker, 1, hash).expect("voted");
     leave(&mut world, attacker);
-    assert_eq!(world.coordinator(Coordinator::getProposalsCall {})[0].votes, 0);
+    assert_eq!(
+        world.coordinator(Coordinator::getProposalsCall {})[0].votes,
+        0
+    );
     assert_eq!(world.status().snapshotCount, 4);
     join(&mut world, attacker);
     let account = signer(attacker).address();
@@ -89,36 +112,82 @@ fn f03_proposal_zero_is_a_named_error_and_f11_votes_name_the_hash() {
     let (hash, _) = proposed(&mut world, 0, &empty_update());
     assert_reverts::<Coordinator::Coordinator__InvalidProposalNumber>(world.vote(0, 0, hash));
     assert_reverts::<Coordinator::Coordinator__InvalidProposalNumber>(world.vote(0, 2, hash));
-    assert_reverts::<Coordinator::Coordinator__ProposalDataMismatch>(world.vote(0, 1, keccak256("another")));
-    assert_reverts::<Coordinator::Coordinator__InvalidProposalNumber>(world.execute(0, 0, &empty_update()));
+    assert_reverts::<Coordinator::Coordinator__ProposalDataMismatch>(world.vote(
+        0,
+        1,
+        keccak256("another"),
+    ));
+    assert_reverts::<Coordinator::Coordinator__InvalidProposalNumber>(world.execute(
+        0,
+        0,
+        &empty_update(),
+    ));
     world.vote(0, 1, hash).expect("voted");
-    assert_eq!(world.coordinator(Coordinator::votedForCall { validator: signer(0).address() }), hash);
-    assert_eq!(world.coordinator(Coordinator::votedForCall { validator: signer(1).address() }), B256::ZERO);
+    assert_eq!(
+        world.coordinator(Coordinator::votedForCall {
+            validator: signer(0).address()
+        }),
+        hash
+    );
+    assert_eq!(
+        world.coordinator(Coordinator::votedForCall {
+            validator: signer(1).address()
+        }),
+        B256::ZERO
+    );
 }
 
 #[test]
 fn f05_who_joins_in_a_round_counts_from_the_next() {
     let mut world = World::new(3);
     let (core, token) = (world.deployment.core, world.deployment.token);
-    world.govern(token, Token::setValidatorLockAmountCall { newAmount: sno(1_000) }).expect("cheaper");
+    world
+        .govern(
+            token,
+            Token::setValidatorLockAmountCall {
+                newAmount: sno(1_000),
+            },
+        )
+        .expect("cheaper");
     world.run_round(&[0, 1, 2], &empty_update());
     // Gas is estimated as of the last block, in which a checkpoint of these votes exists already.
     world.mine_blocks(1);
     world
-        .send(0, token, Token::transferCall { to: signer(10).address(), value: sno(1_000) })
+        .send(
+            0,
+            token,
+            Token::transferCall {
+                to: signer(10).address(),
+                value: sno(1_000),
+            },
+        )
         .expect("sent");
     let (hash, _) = proposed(&mut world, 0, &empty_update());
-    world.send(10, core, Core::createValidatorCall { publicKeyHash: key_hash(10) }).expect("registered");
+    world
+        .send(
+            10,
+            core,
+            Core::createValidatorCall {
+                publicKeyHash: key_hash(10),
+            },
+        )
+        .expect("registered");
     assert_eq!(world.status().snapshotCount, 3);
     assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(world.vote(10, 1, hash));
-    assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(world.propose(10, keccak256("mine")));
+    assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(
+        world.propose(10, keccak256("mine")),
+    );
     for voter in 0..3 {
         world.vote(voter, 1, hash).expect("voted");
     }
     // All have voted: no need to wait for the window.
     let creator = world.coordinator(Coordinator::getProposalsCall {})[0].creator;
-    let creator = (0..3).find(|n| signer(*n).address() == creator).expect("a genesis node");
-    world.execute(creator, 1, &empty_update()).expect("executed");
+    let creator = (0..3)
+        .find(|n| signer(*n).address() == creator)
+        .expect("a genesis node");
+    world
+        .execute(creator, 1, &empty_update())
+        .expect("executed");
     assert_eq!(world.open_round(0).snapshotCount, 4);
     let hash = world.hash(&empty_update());
     let proposer = world.proposer();
@@ -132,13 +201,19 @@ fn joining_after_the_seal_waits_for_the_next_round() {
     let coordinator = world.deployment.coordinator;
     leave(&mut world, 3);
     world.wait_until(world.status().dueTime);
-    world.send(0, coordinator, Coordinator::openRoundCall {}).expect("sealed");
+    world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("sealed");
     world.mine_blocks(3);
     // The draw's hash is known now: joining must not bend it.
     join(&mut world, 3);
-    world.send(0, coordinator, Coordinator::openRoundCall {}).expect("opened");
+    world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("opened");
     assert_eq!(world.status().snapshotCount, 3);
-    assert!(!world.coordinator(Coordinator::isSnapshotValidatorCall { account: signer(3).address() }));
+    assert!(!world.coordinator(Coordinator::isSnapshotValidatorCall {
+        account: signer(3).address()
+    }));
 }
 
 #[test]
@@ -146,10 +221,16 @@ fn f06_f07_a_proposal_is_never_ready_without_being_executable() {
     let mut world = World::new(3);
     // It removes everybody: as many stay as the threshold needs, and it executes.
     let mut update = empty_update();
-    update.validatorsToRemove = (0..3).map(|n| signer(n).address()).chain([Address::ZERO]).collect();
+    update.validatorsToRemove = (0..3)
+        .map(|n| signer(n).address())
+        .chain([Address::ZERO])
+        .collect();
     let receipt = world.run_round(&[0, 1, 2], &update);
     assert_eq!(events::<Coordinator::RemovalSkipped>(&receipt).len(), 2);
-    assert_eq!(world.coordinator(Coordinator::getValidatorsCall {}).len(), 2);
+    assert_eq!(
+        world.coordinator(Coordinator::getValidatorsCall {}).len(),
+        2
+    );
     // All three had approved and were paid, the removed one too.
     let share = sno(4_500) / U256::from(3);
     assert!((0..3).all(|n| world.balance_of(n) == share));
@@ -176,7 +257,11 @@ fn f10_nothing_wipes_a_live_round_and_f14_a_split_ends_in_the_next() {
     let coordinator = world.deployment.coordinator;
     world.open_round(0);
     let proposers = world.coordinator(Coordinator::getCurrentRoundValidatorsCall {});
-    let of = |address: &Address| (0..6).find(|n| signer(*n).address() == *address).expect("a genesis node");
+    let of = |address: &Address| {
+        (0..6)
+            .find(|n| signer(*n).address() == *address)
+            .expect("a genesis node")
+    };
     let (first, second) = (of(&proposers[0]), of(&proposers[1]));
     let (a, b) = (world.hash(&empty_update()), keccak256("another"));
     world.propose(first, a).expect("proposed");
@@ -187,21 +272,37 @@ fn f10_nothing_wipes_a_live_round_and_f14_a_split_ends_in_the_next() {
         world.vote(voter + 3, 2, b).expect("voted");
     }
     world.wait(INTERVAL / 2);
-    world.send(0, coordinator, Coordinator::openRoundCall {}).expect("changes nothing");
+    world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("changes nothing");
     let proposals = world.coordinator(Coordinator::getProposalsCall {});
-    assert_eq!(proposals.iter().map(|p| p.votes).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(
+        proposals.iter().map(|p| p.votes).collect::<Vec<_>>(),
+        [3, 3]
+    );
     let expiry = world.status().expiresAt;
     world.wait_until(expiry - 1);
     assert_eq!(world.status().round, 1);
     world.wait_until(expiry);
     let status = world.status();
-    assert_eq!((status.round, status.phase, status.proposalCount), (2, 1, 0));
-    assert_eq!(world.coordinator(Coordinator::votedForCall { validator: signer(0).address() }), B256::ZERO);
+    assert_eq!(
+        (status.round, status.phase, status.proposalCount),
+        (2, 1, 0)
+    );
+    assert_eq!(
+        world.coordinator(Coordinator::votedForCall {
+            validator: signer(0).address()
+        }),
+        B256::ZERO
+    );
     assert_reverts::<Coordinator::Coordinator__RoundNotOpen>(world.vote(0, 1, a));
     assert_reverts::<Coordinator::Coordinator__RoundNotOpen>(world.execute(0, 1, &empty_update()));
     // The same period is settled in the next round.
     world.run_round(&[0, 1, 2, 3, 4, 5], &empty_update());
-    assert_eq!(world.token(Token::s_currentDistributionIdCall {}), U256::from(1));
+    assert_eq!(
+        world.token(Token::s_currentDistributionIdCall {}),
+        U256::from(1)
+    );
     assert_eq!(world.status().round, 3);
 }
 
@@ -217,18 +318,32 @@ fn f12_f13_any_validator_proposes_after_a_quarter_and_executes_after_the_grace()
     // One that left does not propose, drawn or not.
     leave(&mut world, drawn[0]);
     assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(world.propose(drawn[0], hash));
-    assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(world.propose(others[0], hash));
+    assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(
+        world.propose(others[0], hash),
+    );
     world.wait(INTERVAL / 4);
-    world.propose(others[0], hash).expect("a quarter has passed");
+    world
+        .propose(others[0], hash)
+        .expect("a quarter has passed");
     for voter in [drawn[1], others[0], others[1]] {
         world.vote(voter, 1, hash).expect("voted");
     }
     // The creator leaves: its proposal needs two of two now, and the others execute it.
     leave(&mut world, others[0]);
-    assert_reverts::<Coordinator::Coordinator__MustBeProposalCreator>(world.execute(drawn[1], 1, &empty_update()));
+    assert_reverts::<Coordinator::Coordinator__MustBeProposalCreator>(world.execute(
+        drawn[1],
+        1,
+        &empty_update(),
+    ));
     world.wait(INTERVAL / 16);
-    assert_reverts::<Coordinator::Coordinator__NotValidator>(world.execute(others[0], 1, &empty_update()));
-    world.execute(drawn[1], 1, &empty_update()).expect("executed");
+    assert_reverts::<Coordinator::Coordinator__NotValidator>(world.execute(
+        others[0],
+        1,
+        &empty_update(),
+    ));
+    world
+        .execute(drawn[1], 1, &empty_update())
+        .expect("executed");
 }
 
 #[test]
@@ -239,13 +354,17 @@ fn a_proposal_comes_in_time_to_be_executed_or_not_at_all() {
     world.wait_until(status.expiresAt - INTERVAL / 8 - 10);
     world.propose(0, hash).expect("still in time");
     world.wait_until(status.expiresAt - INTERVAL / 8);
-    assert_reverts::<Coordinator::Coordinator__ProposalTooLate>(world.propose(1, keccak256("late")));
+    assert_reverts::<Coordinator::Coordinator__ProposalTooLate>(
+        world.propose(1, keccak256("late")),
+    );
     for voter in [0, 1, 2] {
         world.vote(voter, 1, hash).expect("voted");
     }
     world.wait(INTERVAL / 16);
     assert!(world.chain.timestamp() < status.expiresAt);
-    world.execute(1, 1, &empty_update()).expect("executed by another than the creator");
+    world
+        .execute(1, 1, &empty_update())
+        .expect("executed by another than the creator");
 }
 
 #[test]
@@ -268,10 +387,14 @@ fn f15_the_rest_recovers_when_half_is_gone_for_ever() {
     assert_eq!(events::<Coordinator::ProposalExecuted>(&receipt).len(), 1);
 
     // One of the lost returns with one transaction, and counts from the next round.
-    assert!(!world.coordinator(Coordinator::isActiveCall { account: signer(2).address() }));
+    assert!(!world.coordinator(Coordinator::isActiveCall {
+        account: signer(2).address()
+    }));
     let status = world.open_round(0);
     assert_eq!(status.snapshotCount, 2);
-    world.send(2, coordinator, Coordinator::reactivateCall {}).expect("back");
+    world
+        .send(2, coordinator, Coordinator::reactivateCall {})
+        .expect("back");
     assert_eq!(world.status().snapshotCount, 2);
     let hash = world.hash(&empty_update());
     let proposer = world.proposer();
@@ -279,7 +402,9 @@ fn f15_the_rest_recovers_when_half_is_gone_for_ever() {
     assert_reverts::<Coordinator::Coordinator__NotEligibleValidator>(world.vote(2, 1, hash));
     world.vote(0, 1, hash).expect("voted");
     world.vote(1, 1, hash).expect("voted");
-    world.execute(proposer, 1, &empty_update()).expect("executed");
+    world
+        .execute(proposer, 1, &empty_update())
+        .expect("executed");
     assert_eq!(world.open_round(0).snapshotCount, 3);
 }
 
@@ -288,7 +413,9 @@ fn the_network_recovers_when_everybody_was_away() {
     let mut world = World::new(3);
     let coordinator = world.deployment.coordinator;
     world.wait_until(world.status().dueTime);
-    world.send(0, coordinator, Coordinator::openRoundCall {}).expect("sealed");
+    world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("sealed");
     world.mine_blocks(3);
     world.wait(4 * DAY);
     assert_reverts::<Coordinator::Coordinator__NotValidator>(world.send(
@@ -296,8 +423,12 @@ fn the_network_recovers_when_everybody_was_away() {
         coordinator,
         Coordinator::openRoundCall {},
     ));
-    world.send(0, coordinator, Coordinator::reactivateCall {}).expect("back, after the seal");
-    world.send(1, coordinator, Coordinator::reactivateCall {}).expect("back, after the seal");
+    world
+        .send(0, coordinator, Coordinator::reactivateCall {})
+        .expect("back, after the seal");
+    world
+        .send(1, coordinator, Coordinator::reactivateCall {})
+        .expect("back, after the seal");
     // Nobody counts in the sealed round, so the next one is drawn.
     world.run_round(&[0, 1], &empty_update());
     assert_eq!(world.status().round, 3);
@@ -311,9 +442,15 @@ fn reactivating_in_a_round_keeps_the_place_in_it() {
     world.wait(3 * DAY - 60);
     let (hash, _) = proposed(&mut world, 0, &empty_update());
     world.wait(3_600);
-    assert!(!world.coordinator(Coordinator::isActiveCall { account: signer(0).address() }));
-    world.send(0, coordinator, Coordinator::reactivateCall {}).expect("active again");
-    assert!(world.coordinator(Coordinator::isSnapshotValidatorCall { account: signer(0).address() }));
+    assert!(!world.coordinator(Coordinator::isActiveCall {
+        account: signer(0).address()
+    }));
+    world
+        .send(0, coordinator, Coordinator::reactivateCall {})
+        .expect("active again");
+    assert!(world.coordinator(Coordinator::isSnapshotValidatorCall {
+        account: signer(0).address()
+    }));
     assert_eq!(world.status().snapshotCount, 3);
     for voter in 0..3 {
         world.vote(voter, 1, hash).expect("voted");
@@ -327,12 +464,16 @@ fn f17_an_unused_draw_is_sealed_again() {
     let mut world = World::new(3);
     let coordinator = world.deployment.coordinator;
     world.wait_until(world.status().dueTime);
-    world.send(0, coordinator, Coordinator::openRoundCall {}).expect("sealed");
+    world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("sealed");
     world.mine_blocks(252);
     assert_eq!(world.status().phase, 3);
     world.mine_blocks(1);
     assert_eq!(world.status().phase, 1, "the block's hash is out of reach");
-    let receipt = world.send(0, coordinator, Coordinator::openRoundCall {}).expect("sealed again");
+    let receipt = world
+        .send(0, coordinator, Coordinator::openRoundCall {})
+        .expect("sealed again");
     assert_eq!(events::<Coordinator::DrawSealed>(&receipt).len(), 1);
     world.open_round(0);
 }
@@ -344,7 +485,9 @@ fn f18_a_removed_validator_stays_out_for_three_rounds() {
     let mut update = empty_update();
     update.validatorsToRemove = vec![signer(3).address()];
     world.run_round(&[0, 1, 2], &update);
-    assert!(!world.coordinator(Coordinator::isValidatorCall { account: signer(3).address() }));
+    assert!(!world.coordinator(Coordinator::isValidatorCall {
+        account: signer(3).address()
+    }));
     for _ in 0..3 {
         assert_reverts::<Coordinator::Coordinator__CoolDown>(world.send(
             3,
@@ -371,7 +514,10 @@ fn f46_due_times_keep_their_grid_and_a_missed_period_is_not_paid_back() {
     world.wait_until(start + 5 * INTERVAL + 60);
     world.run_round(&[0], &empty_update());
     assert_eq!(world.status().dueTime, start + 6 * INTERVAL);
-    assert_eq!(world.token(Token::s_currentDistributionIdCall {}), U256::from(3));
+    assert_eq!(
+        world.token(Token::s_currentDistributionIdCall {}),
+        U256::from(3)
+    );
     assert_eq!(world.balance_of(0), sno(4_500 * 3));
 }
 
@@ -380,25 +526,37 @@ fn the_interval_changes_with_the_next_period_and_the_emission_per_hour_does_not(
     let mut world = World::new(1);
     let (coordinator, token) = (world.deployment.coordinator, world.deployment.token);
     for bad in [3_599, 256 * 3_600 + 1] {
-        assert_reverts::<Coordinator::Coordinator__InvalidInterval>(
-            world.govern(coordinator, Coordinator::updateTimingCall { newInterval: U256::from(bad) }),
-        );
+        assert_reverts::<Coordinator::Coordinator__InvalidInterval>(world.govern(
+            coordinator,
+            Coordinator::updateTimingCall {
+                newInterval: U256::from(bad),
+            },
+        ));
     }
     assert_reverts::<Coordinator::Coordinator__NotDAO>(world.send(
         0,
         coordinator,
-        Coordinator::updateTimingCall { newInterval: U256::from(3_600) },
+        Coordinator::updateTimingCall {
+            newInterval: U256::from(3_600),
+        },
     ));
-    world.govern(token, Token::halveDistributionIntervalCall {}).expect("halved");
+    world
+        .govern(token, Token::halveDistributionIntervalCall {})
+        .expect("halved");
     assert_eq!(world.status().updateInterval, INTERVAL, "this period stays");
     let due = world.status().dueTime;
     world.run_round(&[0], &empty_update());
     assert_eq!(world.balance_of(0), sno(4_500));
-    assert_eq!((world.status().updateInterval, world.status().dueTime), (INTERVAL / 2, due + INTERVAL / 2));
+    assert_eq!(
+        (world.status().updateInterval, world.status().dueTime),
+        (INTERVAL / 2, due + INTERVAL / 2)
+    );
     world.run_round(&[0], &empty_update());
     assert_eq!(world.balance_of(0), sno(4_500 + 2_250));
     // From four hours to eight, a period and a half late: the emission's clock agrees with the grid.
-    world.govern(token, Token::doubleDistributionIntervalCall {}).expect("doubled");
+    world
+        .govern(token, Token::doubleDistributionIntervalCall {})
+        .expect("doubled");
     let due = world.status().dueTime;
     world.wait_until(due + INTERVAL * 3 / 4);
     world.run_round(&[0], &empty_update());
@@ -423,11 +581,16 @@ fn every_validator_is_drawn_about_as_often_as_any_other() {
         for voter in 0..6 {
             world.vote(voter, 1, hash).expect("voted");
         }
-        world.execute(proposer, 1, &empty_update()).expect("executed");
+        world
+            .execute(proposer, 1, &empty_update())
+            .expect("executed");
     }
     // 3 of 6 in 60 rounds: 30 each, standard deviation 3.9.
     assert_eq!(drawn.len(), 6);
-    assert!(drawn.values().all(|count| (12..=48).contains(count)), "{drawn:?}");
+    assert!(
+        drawn.values().all(|count| (12..=48).contains(count)),
+        "{drawn:?}"
+    );
     assert_eq!(drawn.values().sum::<u32>(), ROUNDS * 3);
 }
 
@@ -443,6 +606,68 @@ fn those_who_voted_last_are_drawn_first() {
 }
 
 #[test]
+fn f25_f28_257_validators_are_paid_equally_and_to_the_wei() {
+    const COUNT: u32 = 257;
+    let mut world = World::new(COUNT);
+    let token = world.deployment.token;
+    let (hash, proposer) = proposed(&mut world, 0, &empty_update());
+    for voter in 0..COUNT {
+        world.vote(voter, 1, hash).expect("voted");
+    }
+    let receipt = world
+        .execute(proposer, 1, &empty_update())
+        .expect("executed");
+    // So that a thousand fit into a block of 60 million.
+    assert!(
+        receipt.gas_used < u64::from(COUNT) * 40_000,
+        "{}",
+        receipt.gas_used
+    );
+    let each = sno(4_500) / U256::from(COUNT);
+    for n in 0..COUNT {
+        let credit = world.token(Token::s_creditsCall {
+            account: signer(n).address(),
+        });
+        assert_eq!(U256::from(credit.sno), each);
+    }
+    let treasury = world.balance(world.deployment.timelock);
+    assert_eq!(
+        treasury,
+        sno(6_750) - each * U256::from(COUNT),
+        "every remainder is the treasury's"
+    );
+    world.assert_books();
+    world
+        .send(7, token, Token::withdrawSnoCall {})
+        .expect("collected");
+    assert_eq!(world.balance_of(7), each);
+    assert_reverts::<Token::Token__InsufficientBalance>(world.send(
+        7,
+        token,
+        Token::withdrawSnoCall {},
+    ));
+    world.assert_books();
+}
+
+#[test]
+fn long_periods_do_not_make_everybody_inactive() {
+    let mut world = World::new(2);
+    let coordinator = world.deployment.coordinator;
+    let interval = 256 * 3_600;
+    world
+        .govern(
+            coordinator,
+            Coordinator::updateTimingCall {
+                newInterval: U256::from(interval),
+            },
+        )
+        .expect("set");
+    world.run_round(&[0, 1], &empty_update());
+    assert_eq!(world.status().updateInterval, interval);
+    assert_eq!(world.open_round(0).snapshotCount, 2);
+}
+
+#[test]
 fn a_vote_costs_less_than_90_000_gas() {
     let mut world = World::new(10);
     for _ in 0..2 {
@@ -451,6 +676,8 @@ fn a_vote_costs_less_than_90_000_gas() {
             let gas = world.vote(voter, 1, hash).expect("voted").gas_used;
             assert!(gas <= 90_000, "{gas}");
         }
-        world.execute(proposer, 1, &empty_update()).expect("executed");
+        world
+            .execute(proposer, 1, &empty_update())
+            .expect("executed");
     }
 }

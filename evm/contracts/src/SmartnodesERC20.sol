@@ -108,9 +108,10 @@ contract SmartnodesERC20 is Distributions {
     }
 
     /// @notice The part of the unclaimed SNO that came from payments (wei): what the contract holds beside collateral,
-    /// escrow and released payments.
+    /// escrow, released payments and credits.
     function s_unclaimedPayments() public view returns (uint256) {
-        return balanceOf(address(this)) - s_totalLocked - s_totalEscrowed.sno - s_released.sno;
+        return balanceOf(address(this)) - s_totalLocked - s_totalEscrowed.sno - s_released.sno
+            - s_totalCredits.sno;
     }
 
     /// @notice ETH of the contract (wei): all, unclaimed, escrowed, and the rest (released, credited, donated).
@@ -149,6 +150,6 @@ contract SmartnodesERC20 is Distributions {
     }
 
     function _accountedEth() internal view override returns (uint256) {
-        return uint256(s_totalEscrowed.eth) + s_released.eth + s_totalUnclaimed.eth + s_totalEthCredits;
+        return uint256(s_totalEscrowed.eth) + s_released.eth + s_totalUnclaimed.eth + s_totalCredits.eth;
     }
 }

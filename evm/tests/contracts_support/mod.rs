@@ -10,7 +10,9 @@ use alloy::{
     sol_types::{SolCall, SolError, SolEvent},
 };
 use smartnodes_evm::{
-    bindings::{SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token},
+    bindings::{
+        SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
+    },
     chain::{Chain, ChainConfig, ChainError},
     deployment::{DeployParams, Deployment, GenesisValidator, deploy_in_process},
     reward_tree::RewardTree,
@@ -60,7 +62,9 @@ impl World {
     /// A network of `genesis` validators; the rest of the parameters is given.
     pub fn with(genesis: u32, params: DeployParams) -> Self {
         let ether = U256::from(SNO) * U256::from(1_000);
-        let people = (0..genesis.max(20)).chain(FIRST_WORKER..FIRST_WORKER + 10).chain([USER, DEPLOYER]);
+        let people = (0..genesis.max(20))
+            .chain(FIRST_WORKER..FIRST_WORKER + 10)
+            .chain([USER, DEPLOYER]);
         let config = ChainConfig {
             balances: people.map(|n| (signer(n).address(), ether)).collect(),
             // Hundreds of validators need more room than a block of Base.
@@ -69,15 +73,24 @@ impl World {
         };
         let mut chain = Chain::new(config).expect("a valid configuration");
         let genesis = (0..genesis)
-            .map(|n| GenesisValidator { wallet: signer(n).address(), public_key_hash: key_hash(n) })
+            .map(|n| GenesisValidator {
+                wallet: signer(n).address(),
+                public_key_hash: key_hash(n),
+            })
             .collect();
         let params = DeployParams { genesis, ..params };
-        let deployment = deploy_in_process(&mut chain, &signer(DEPLOYER), &params).expect("deployed");
+        let deployment =
+            deploy_in_process(&mut chain, &signer(DEPLOYER), &params).expect("deployed");
         Self { chain, deployment }
     }
 
     /// Sends a call and mines it.
-    pub fn send<C: SolCall>(&mut self, from: u32, to: Address, call: C) -> Result<TransactionReceipt, ChainError> {
+    pub fn send<C: SolCall>(
+        &mut self,
+        from: u32,
+        to: Address,
+        call: C,
+    ) -> Result<TransactionReceipt, ChainError> {
         self.pay(from, to, call, U256::ZERO)
     }
 
@@ -89,11 +102,20 @@ impl World {
         call: C,
         value: U256,
     ) -> Result<TransactionReceipt, ChainError> {
-        self.chain.transact(&signer(from), TxKind::Call(to), Bytes::from(call.abi_encode()), value)
+        self.chain.transact(
+            &signer(from),
+            TxKind::Call(to),
+            Bytes::from(call.abi_encode()),
+            value,
+        )
     }
 
     /// Sends a call as the timelock, which is what governance's decisions become.
-    pub fn govern<C: SolCall>(&mut self, to: Address, call: C) -> Result<TransactionReceipt, ChainError> {
+    pub fn govern<C: SolCall>(
+        &mut self,
+        to: Address,
+        call: C,
+    ) -> Result<TransactionReceipt, ChainError> {
         self.impersonate(self.deployment.timelock, to, call)
     }
 
@@ -104,7 +126,11 @@ impl World {
         to: Address,
         call: C,
     ) -> Result<TransactionReceipt, ChainError> {
-        if self.chain.balance(from, alloy::eips::BlockId::latest()).expect("latest") < U256::from(SNO) / U256::from(10)
+        if self
+            .chain
+            .balance(from, alloy::eips::BlockId::latest())
+            .expect("latest")
+            < U256::from(SNO) / U256::from(10)
         {
             // Gas money by self-destruct, which no contract can refuse.
             let init: Bytes = [&[0x73][..], from.as_slice(), &[0xff]].concat().into();
@@ -123,15 +149,21 @@ impl World {
     }
 
     pub fn coordinator<C: SolCall>(&self, call: C) -> C::Return {
-        self.chain.read(self.deployment.coordinator, &call).expect("a view of the Coordinator")
+        self.chain
+            .read(self.deployment.coordinator, &call)
+            .expect("a view of the Coordinator")
     }
 
     pub fn core<C: SolCall>(&self, call: C) -> C::Return {
-        self.chain.read(self.deployment.core, &call).expect("a view of Core")
+        self.chain
+            .read(self.deployment.core, &call)
+            .expect("a view of Core")
     }
 
     pub fn token<C: SolCall>(&self, call: C) -> C::Return {
-        self.chain.read(self.deployment.token, &call).expect("a view of the token")
+        self.chain
+            .read(self.deployment.token, &call)
+            .expect("a view of the token")
     }
 
     pub fn balance(&self, account: Address) -> U256 {
@@ -174,7 +206,8 @@ impl World {
                 4 => break,
                 2 => self.mine_blocks(3),
                 _ => {
-                    self.send(by, coordinator, Coordinator::openRoundCall {}).expect("openRound");
+                    self.send(by, coordinator, Coordinator::openRoundCall {})
+                        .expect("openRound");
                 }
             }
         }
@@ -192,25 +225,54 @@ impl World {
     }
 
     pub fn hash(&self, update: &StateUpdate) -> B256 {
-        proposal_hash(self.deployment.chain_id, self.deployment.coordinator, self.status().round, update)
+        proposal_hash(
+            self.deployment.chain_id,
+            self.deployment.coordinator,
+            self.status().round,
+            update,
+        )
     }
 
     pub fn propose(&mut self, by: u32, hash: B256) -> Result<TransactionReceipt, ChainError> {
         let coordinator = self.deployment.coordinator;
-        self.send(by, coordinator, Coordinator::createProposalCall { proposalHash: hash })
+        self.send(
+            by,
+            coordinator,
+            Coordinator::createProposalCall { proposalHash: hash },
+        )
     }
 
-    pub fn vote(&mut self, by: u32, number: u8, hash: B256) -> Result<TransactionReceipt, ChainError> {
-        let coordinator = self.deployment.coordinator;
-        self.send(by, coordinator, Coordinator::voteForProposalCall { proposalNum: number, proposalHash: hash })
-    }
-
-    pub fn execute(&mut self, by: u32, number: u8, update: &StateUpdate) -> Result<TransactionReceipt, ChainError> {
+    pub fn vote(
+        &mut self,
+        by: u32,
+        number: u8,
+        hash: B256,
+    ) -> Result<TransactionReceipt, ChainError> {
         let coordinator = self.deployment.coordinator;
         self.send(
             by,
             coordinator,
-            Coordinator::executeProposalCall { proposalNum: number, update: update.clone() },
+            Coordinator::voteForProposalCall {
+                proposalNum: number,
+                proposalHash: hash,
+            },
+        )
+    }
+
+    pub fn execute(
+        &mut self,
+        by: u32,
+        number: u8,
+        update: &StateUpdate,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let coordinator = self.deployment.coordinator;
+        self.send(
+            by,
+            coordinator,
+            Coordinator::executeProposalCall {
+                proposalNum: number,
+                update: update.clone(),
+            },
         )
     }
 
@@ -240,26 +302,43 @@ impl World {
         let supply = self.token(Token::totalSupplyCall {});
         assert_eq!(
             supply,
-            terms.genesis + terms.mintedByUpdates + terms.mintedByClaims + terms.testnet - terms.burned,
+            terms.genesis + terms.mintedByUpdates + terms.mintedByClaims + terms.testnet
+                - terms.burned,
             "supply identity"
         );
         let escrowed = self.token(Token::s_totalEscrowedCall {});
+        let credits = self.token(Token::s_totalCreditsCall {});
         let released = self.token(Token::s_releasedCall {});
         let unclaimed = self.token(Token::s_totalUnclaimedCall {});
-        let last = self.token(Token::s_currentDistributionIdCall {}).to::<u64>();
+        let last = self
+            .token(Token::s_currentDistributionIdCall {})
+            .to::<u64>();
         let unclaimed_payments: U256 = (last.saturating_sub(501)..=last)
-            .map(|id| self.token(Token::unclaimedOfCall { distributionId: U256::from(id) }).payments)
+            .map(|id| {
+                self.token(Token::unclaimedOfCall {
+                    distributionId: U256::from(id),
+                })
+                .payments
+            })
             .sum();
         let held = self.token(Token::s_totalLockedCall {})
             + U256::from(escrowed.sno)
             + U256::from(released.sno)
+            + U256::from(credits.sno)
             + unclaimed_payments;
-        assert_eq!(self.balance(self.deployment.token), held, "the token's own SNO");
+        assert_eq!(
+            self.balance(self.deployment.token),
+            held,
+            "the token's own SNO"
+        );
         let eth = U256::from(escrowed.eth)
             + U256::from(released.eth)
             + U256::from(unclaimed.eth)
-            + self.token(Token::s_totalEthCreditsCall {});
-        let balance = self.chain.balance(self.deployment.token, alloy::eips::BlockId::latest()).expect("latest");
+            + U256::from(credits.eth);
+        let balance = self
+            .chain
+            .balance(self.deployment.token, alloy::eips::BlockId::latest())
+            .expect("latest");
         assert!(balance >= eth, "the token's ETH");
     }
 }
@@ -279,8 +358,10 @@ pub fn empty_update() -> StateUpdate {
 
 /// The tree and the update of the next distribution, for workers with these capacities.
 pub fn work(distribution_id: u64, capacities: &[(u32, u64)]) -> (RewardTree, StateUpdate) {
-    let leaves: Vec<_> =
-        capacities.iter().map(|(n, capacity)| (signer(*n).address(), U256::from(*capacity))).collect();
+    let leaves: Vec<_> = capacities
+        .iter()
+        .map(|(n, capacity)| (signer(*n).address(), U256::from(*capacity)))
+        .collect();
     let tree = RewardTree::new(distribution_id, leaves.clone()).expect("distinct workers");
     let (workers, amounts): (Vec<_>, Vec<_>) = leaves.into_iter().unzip();
     let update = StateUpdate {
@@ -301,7 +382,9 @@ pub fn claim(
     capacity: u64,
     tree: &RewardTree,
 ) -> Result<TransactionReceipt, ChainError> {
-    let proof = tree.proof(signer(worker).address()).expect("the worker has a leaf");
+    let proof = tree
+        .proof(signer(worker).address())
+        .expect("the worker has a leaf");
     let token = world.deployment.token;
     world.send(
         worker,
@@ -318,13 +401,24 @@ pub fn claim(
 #[track_caller]
 pub fn assert_reverts<E: SolError>(result: Result<TransactionReceipt, ChainError>) {
     let error = result.expect_err("must revert");
-    let revert = error.reverted().unwrap_or_else(|| panic!("not a revert: {error}"));
-    assert!(revert.custom::<E>().is_some(), "expected {}, got {error}", E::SIGNATURE);
+    let revert = error
+        .reverted()
+        .unwrap_or_else(|| panic!("not a revert: {error}"));
+    assert!(
+        revert.custom::<E>().is_some(),
+        "expected {}, got {error}",
+        E::SIGNATURE
+    );
 }
 
 /// The events of one kind in a receipt.
 pub fn events<E: SolEvent>(receipt: &TransactionReceipt) -> Vec<E> {
-    receipt.inner.logs().iter().filter_map(|log| E::decode_log(&log.inner).ok().map(|log| log.data)).collect()
+    receipt
+        .inner
+        .logs()
+        .iter()
+        .filter_map(|log| E::decode_log(&log.inner).ok().map(|log| log.data))
+        .collect()
 }
 
 /// A user with `amount` SNO, which worker 500 earned in the first update and sent.
@@ -335,7 +429,22 @@ pub fn fund_and_register_user(world: &mut World, voters: &[u32]) {
     claim(world, FIRST_WORKER, id, 1, &tree).expect("claimed");
     let (token, core) = (world.deployment.token, world.deployment.core);
     world
-        .send(FIRST_WORKER, token, Token::transferCall { to: signer(USER).address(), value: sno(1_000) })
+        .send(
+            FIRST_WORKER,
+            token,
+            Token::transferCall {
+                to: signer(USER).address(),
+                value: sno(1_000),
+            },
+        )
         .expect("sent");
-    world.send(USER, core, Core::createUserCall { publicKeyHash: key_hash(USER) }).expect("registered");
+    world
+        .send(
+            USER,
+            core,
+            Core::createUserCall {
+                publicKeyHash: key_hash(USER),
+            },
+        )
+        .expect("registered");
 }

@@ -99,7 +99,8 @@ abstract contract CoordinatorStorage {
         bytes32 proposalHash;
     }
 
-    /// @notice A validator that has not voted for so long does not count until it reactivates itself (seconds).
+    /// @notice A validator that has not voted for so long does not count until it reactivates itself (seconds); see
+    /// {activityWindow}.
     uint256 public constant ACTIVITY_WINDOW = 3 days;
     /// @notice Rounds that a removed validator stays out.
     uint256 public constant REMOVAL_ROUNDS = 3;

@@ -142,7 +142,14 @@ abstract contract CoordinatorViews is ISmartnodesCoordinator, CoordinatorStorage
         return _isMember(account);
     }
 
-    /// @notice Whether `account` is in the set and has been seen within {ACTIVITY_WINDOW}.
+    /// @notice Seconds without a vote after which a validator does not count: three days, or two periods where they are
+    /// so long that nobody could vote often enough.
+    function activityWindow() public view returns (uint256) {
+        uint256 twoPeriods = 2 * uint256(_schedule.interval);
+        return twoPeriods > ACTIVITY_WINDOW ? twoPeriods : ACTIVITY_WINDOW;
+    }
+
+    /// @notice Whether `account` is in the set and has been seen within {activityWindow}.
     function isActive(address account) external view returns (bool) {
         return _isActive(account);
     }
@@ -324,19 +331,19 @@ abstract contract CoordinatorViews is ISmartnodesCoordinator, CoordinatorStorage
         return false;
     }
 
-    function _seenLately(Validator memory validator, uint256 time) internal pure returns (bool) {
-        return time < validator.lastSeenAt + ACTIVITY_WINDOW;
+    function _seenLately(Validator memory validator, uint256 time) internal view returns (bool) {
+        return time < validator.lastSeenAt + activityWindow();
     }
 
     /// @dev Whether a validator is in the open round's snapshot and still a validator. Its record says so by itself:
     /// since the round opened, only a vote in it can have renewed its activity without changing `eligibleFrom`.
-    function _counts(Validator memory validator, Round memory round) internal pure returns (bool) {
+    function _counts(Validator memory validator, Round memory round) internal view returns (bool) {
         return (validator.place != 0 && validator.votedRound == round.number)
             || _counts(validator, round.number, round.openedAt);
     }
 
     /// @dev Whether a validator counts in a round that opens at `time`.
-    function _counts(Validator memory validator, uint32 round, uint256 time) internal pure returns (bool) {
+    function _counts(Validator memory validator, uint32 round, uint256 time) internal view returns (bool) {
         return validator.place != 0 && validator.eligibleFrom <= round && _seenLately(validator, time);
     }
 }

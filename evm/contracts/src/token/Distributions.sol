@@ -41,6 +41,8 @@ abstract contract Distributions is Escrow {
 
     /// @notice A distribution can be claimed while at most this many later ones exist.
     uint256 public constant CLAIMABLE_UPDATES = 500;
+    /// @notice Up to so many approving validators are sent their SNO; more collect it with {withdrawSno}.
+    uint256 public constant PUSH_MAX = 100;
     uint256 internal constant WORKER_PERCENT = 85;
     uint256 internal constant VALIDATOR_PERCENT = 10;
 
@@ -272,7 +274,8 @@ abstract contract Distributions is Escrow {
         _sendEthOrCredit(s_dao, share.eth);
     }
 
-    /// @dev Pays the approving validators. ETH waits for each of them to collect: none can hold up an update.
+    /// @dev Pays the approving validators. ETH waits for each of them to collect: none can hold up an update. So does
+    /// SNO where they are so many that sending it (with a checkpoint of votes for each) might not fit into a block.
     function _payValidators(uint256 distributionId, address[] calldata validators, PaymentAmounts memory pool)
         private
         returns (PaymentAmounts memory paid)
@@ -281,11 +284,17 @@ abstract contract Distributions is Escrow {
         paid = _shareOf(pool, VALIDATOR_PERCENT);
         uint128 sno = paid.sno / count;
         uint128 eth = paid.eth / count;
+        bool push = count <= PUSH_MAX;
         for (uint256 i = 0; i < count; ++i) {
-            _transfer(address(this), validators[i], sno);
-            _creditEth(validators[i], eth);
+            if (push) _transfer(address(this), validators[i], sno);
+            if (push && eth == 0) continue;
+            PaymentAmounts storage credit = s_credits[validators[i]];
+            if (!push) credit.sno += sno;
+            credit.eth += eth;
         }
         paid = PaymentAmounts(sno * count, eth * count);
+        if (!push) s_totalCredits.sno += paid.sno;
+        s_totalCredits.eth += paid.eth;
         emit ValidatorRewardsDistributed(distributionId, validators, paid.sno, paid.eth);
     }
 

@@ -59,9 +59,9 @@ abstract contract Escrow is Collateral {
     }
 
     function refundEscrowedEthPayment(address user, uint256 amount) external onlyCore nonReentrant {
-        _leaveEthEscrow(user, amount);
+        uint128 payment = _leaveEthEscrow(user, amount);
         emit EthEscrowRefunded(user, amount);
-        _sendEthOrCredit(user, amount);
+        _sendEthOrCredit(user, payment);
     }
 
     /// @notice What `user` has in escrow.

@@ -26,16 +26,16 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
 
     /// @notice ETH (wei) that came in, escrow and donations alike.
     uint256 public s_totalETHDeposited;
-    /// @notice ETH (wei) that an account may collect with {withdrawEth}.
-    mapping(address account => uint256) public s_ethCredits;
-    /// @notice Sum of {s_ethCredits}.
-    uint256 public s_totalEthCredits;
+    /// @notice What an account may collect with {withdrawSno} and {withdrawEth}.
+    mapping(address account => PaymentAmounts) public s_credits;
+    /// @notice Sum of {s_credits}.
+    PaymentAmounts public s_totalCredits;
     /// @notice SNO (wei) burned by slashing.
     uint256 public s_totalBurned;
 
     event ETHDeposited(address indexed from, uint256 amount);
     event ETHWithdrawn(address indexed to, uint256 amount);
-    /// @notice `amount` wei wait for `account` in {s_ethCredits}.
+    /// @notice `amount` wei that `account` refused wait for it in {s_credits}.
     event EthCredited(address indexed account, uint256 amount);
     event DAOSet(address indexed dao);
     event SmartnodesSet(address indexed coreContract, address indexed coordinatorContract);
@@ -82,11 +82,20 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
 
     /// @notice Collects the caller's ETH credit, to any address: a contract that cannot take ETH itself names another.
     function withdrawEth(address payable to) external nonReentrant {
-        uint256 amount = s_ethCredits[msg.sender];
+        uint128 amount = s_credits[msg.sender].eth;
         if (amount == 0) revert Token__InsufficientBalance();
-        s_ethCredits[msg.sender] = 0;
-        s_totalEthCredits -= amount;
+        s_credits[msg.sender].eth = 0;
+        s_totalCredits.eth -= amount;
         if (!_trySendEth(to, amount)) revert Token__ETHTransferFailed();
+    }
+
+    /// @notice Collects the caller's SNO credit.
+    function withdrawSno() external {
+        uint128 amount = s_credits[msg.sender].sno;
+        if (amount == 0) revert Token__InsufficientBalance();
+        s_credits[msg.sender].sno = 0;
+        s_totalCredits.sno -= amount;
+        _handOn(msg.sender, amount);
     }
 
     /// @notice Sends ETH that nobody owns (donations) to the treasury; anyone may call.
@@ -137,23 +146,18 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
         if (sent) emit ETHWithdrawn(to, amount);
     }
 
-    /// @dev Sends ETH; what the receiver refuses waits for it in {s_ethCredits}.
-    function _sendEthOrCredit(address to, uint256 amount) internal {
-        if (amount != 0 && !_trySendEth(to, amount)) _creditEth(to, amount);
+    /// @dev Sends ETH; what the receiver refuses waits for it in {s_credits}.
+    function _sendEthOrCredit(address to, uint128 amount) internal {
+        if (amount == 0 || _trySendEth(to, amount)) return;
+        s_credits[to].eth += amount;
+        s_totalCredits.eth += amount;
+        emit EthCredited(to, amount);
     }
 
     /// @dev Gives SNO that the contract holds to `account`; the contract's own votes do not exist.
     function _handOn(address account, uint256 amount) internal {
         ERC20._update(address(this), account, amount);
         _moveDelegateVotes(address(0), delegates(account), amount);
-    }
-
-    /// @dev Keeps ETH for `account` to collect.
-    function _creditEth(address account, uint256 amount) internal {
-        if (amount == 0) return;
-        s_ethCredits[account] += amount;
-        s_totalEthCredits += amount;
-        emit EthCredited(account, amount);
     }
 
     /// @dev Brings the total of the votes up to the supply. A claim mints without doing this, because a checkpoint
