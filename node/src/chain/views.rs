@@ -396,7 +396,7 @@ impl ChainClient {
             distributionId: U256::from(id),
         };
         let found = self.view(self.deployment().token, call).await?;
-        Ok((!found.timestamp.is_zero()).then(|| Distribution {
+        Ok((!found.timestamp.is_zero()).then_some(Distribution {
             merkle_root: found.merkleRoot,
             worker_reward_sno: found.workerReward.sno,
             worker_reward_eth: found.workerReward.eth,

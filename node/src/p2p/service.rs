@@ -24,6 +24,9 @@ use crate::signed::Domain;
 /// Answers waited for at most; a request beyond fails at once.
 const REQUESTS_MAX: usize = 4_096;
 
+/// A query of the DHT under way: the values found so far, and who waits for them.
+type Lookup = (QueryId, Vec<Vec<u8>>, oneshot::Sender<Vec<Vec<u8>>>);
+
 pub(super) struct Service {
     swarm: Swarm<Behaviour>,
     domain: Domain,
@@ -33,7 +36,7 @@ pub(super) struct Service {
     commands: mpsc::WeakSender<Command>,
     requests:
         BTreeMap<OutboundRequestId, (PeerId, oneshot::Sender<Result<Response, RequestError>>)>,
-    lookups: Vec<(QueryId, Vec<Vec<u8>>, oneshot::Sender<Vec<Vec<u8>>>)>,
+    lookups: Vec<Lookup>,
     connected: BTreeSet<PeerId>,
     topic: gossipsub::IdentTopic,
 }

@@ -71,7 +71,8 @@ async fn two_validators_with_the_same_receipts_agree_to_the_byte() {
 async fn each_single_wrong_field_is_refused() {
     let ledger = full_ledger().await;
     let good = payload(&ledger);
-    let wrong: [(&str, fn(&mut Payload)); 9] = [
+    type Change = (&'static str, fn(&mut Payload));
+    let wrong: [Change; 9] = [
         ("capacity", |payload| payload.workers[0].1 += 1),
         ("one bit of a capacity", |payload| {
             payload.workers[1].1 ^= 1 << 40
@@ -79,7 +80,7 @@ async fn each_single_wrong_field_is_refused() {
         ("swapped worker", |payload| {
             payload.workers[0].0 = Address::repeat_byte(1)
         }),
-        ("dropped worker", |payload| drop(payload.workers.pop())),
+        ("dropped worker", |payload| payload.workers.truncate(1)),
         ("job id", |payload| payload.jobs[0] = B256::repeat_byte(1)),
         ("foreign job", |payload| {
             payload.jobs.push(B256::repeat_byte(0xff))

@@ -181,17 +181,18 @@ async fn a_nonce_that_somebody_else_used_is_given_up_and_the_intent_done_with_th
     client.send(transfer(1)).await.unwrap_err();
     shared.heal();
     // The same wallet in another program.
-    let mut world = shared.lock();
-    let token = world.deployment.token;
-    world.interfere(
-        0,
-        token,
-        Token::transferCall {
-            to: Address::repeat_byte(8),
-            value: U256::ZERO,
-        },
-    );
-    drop(world);
+    {
+        let mut world = shared.lock();
+        let token = world.deployment.token;
+        world.interfere(
+            0,
+            token,
+            Token::transferCall {
+                to: Address::repeat_byte(8),
+                value: U256::ZERO,
+            },
+        );
+    }
     let client = shared.client(0, store).await;
     client.send(transfer(1)).await.unwrap();
     assert_eq!(shared.nonce(0), 2);
