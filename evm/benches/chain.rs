@@ -40,9 +40,9 @@ use smartnodes_evm::{
 
 const VALIDATORS: u8 = 3;
 /// Rounds in a script.
-const UPDATES: u64 = 200;
+const UPDATES: u64 = 50;
 /// How often each side runs the script for the printed ratios.
-const TURNS: usize = 7;
+const TURNS: usize = 30;
 /// Gas limit of each transaction: more than any of them uses.
 const GAS: u64 = 1_000_000;
 

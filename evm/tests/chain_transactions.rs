@@ -525,3 +525,83 @@ fn impossible_configurations_are_refused() {
         }
     );
 }
+
+#[test]
+fn transactions_that_became_impossible_are_dropped_with_the_reason() {
+    let mut chain = chain();
+    let stranger = alloy::signers::local::PrivateKeySigner::from_slice(&[0x77; 32]).unwrap();
+    let gift = U256::from(FUNDS / 2);
+    let to = TxKind::Call(stranger.address());
+    chain.transact(&signer(0), to, Bytes::new(), gift).unwrap();
+    let greedy = chain
+        .submit_raw(&signed(&stranger, transfer(0, 5_000_000, 4_000_000)))
+        .unwrap();
+
+    // The gift waits again, behind the stranger's better tip.
+    chain.reorg(1).unwrap();
+    let block = chain.mine_next().unwrap();
+    assert_eq!(block.transactions.len(), 1);
+    assert!(matches!(block.dropped[..], [(hash, TxError::Invalid(_))] if hash == greedy));
+    assert_eq!(chain.pending_len(), 0);
+    assert!(chain.transaction(&greedy).is_none());
+}
+
+#[test]
+fn nonces_that_were_passed_by_are_dropped() {
+    let mut chain = chain();
+    // Whatever it is called with, it creates an empty contract, which takes a nonce.
+    let creator = deploy(&mut chain, "5f5f5ff0");
+    let init =
+        Bytes::from(alloy::hex::decode(format!("73{}ff", alloy::hex::encode(creator))).unwrap());
+    chain
+        .transact(&signer(1), TxKind::Create, init, U256::from(FUNDS / 2))
+        .unwrap();
+    let to = TxKind::Call(RECEIVER);
+    let passed_by = chain
+        .impersonate(creator, to, Bytes::new(), U256::ONE, 21_000)
+        .unwrap();
+    let call = TxKind::Call(creator);
+    let create = |chain: &mut smartnodes_evm::chain::Chain, nonce| {
+        let tx = alloy::consensus::TxEip1559 {
+            to: call,
+            gas_limit: 100_000,
+            value: U256::ZERO,
+            ..transfer(nonce, 50_000_000, 40_000_000)
+        };
+        chain.submit_raw(&signed(&signer(2), tx)).unwrap()
+    };
+    let creation = create(&mut chain, 0);
+    assert_eq!(chain.mine_next().unwrap().transactions, [creation]);
+    let error = TxError::NonceTooLow {
+        address: creator,
+        tx: 1,
+        state: 2,
+    };
+    assert_eq!(chain.mine_next().unwrap().dropped, [(passed_by, error)]);
+    assert_eq!(chain.pending_len(), 0);
+}
+
+#[test]
+fn one_sender_cannot_fill_the_mempool() {
+    use smartnodes_evm::chain::POOL_TRANSACTIONS_PER_SENDER_MAX as LIMIT;
+    let mut chain = chain();
+    let from = signer(0).address();
+    let mut send = || {
+        chain.impersonate(
+            from,
+            TxKind::Call(RECEIVER),
+            Bytes::new(),
+            U256::ONE,
+            21_000,
+        )
+    };
+    for _ in 0..LIMIT {
+        send().unwrap();
+    }
+    let full = TxError::PoolFull {
+        limit: LIMIT,
+        sender: Some(from),
+    };
+    assert_eq!(send(), Err(ChainError::Tx(full)));
+    assert_eq!(chain.mine_next().unwrap().transactions.len(), LIMIT);
+}

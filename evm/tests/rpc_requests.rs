@@ -372,6 +372,12 @@ fn time_travel_needs_to_be_enabled() {
     );
     assert_eq!(refused["error"]["code"], -32602);
 
+    // Time moves from the latest block on, even one that was mined ahead of the host's clock.
+    let latest = chain.mine_next().unwrap().timestamp;
+    request(&mut chain, &config, "evm_increaseTime", json!(["0x64"]));
+    request(&mut chain, &config, "evm_mine", json!([]));
+    assert_eq!(chain.timestamp(), latest + 100);
+
     // A host with a slower clock can go on mining.
     for _ in 0..10 {
         request(&mut chain, &config, "evm_mine", json!([]));

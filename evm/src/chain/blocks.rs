@@ -9,7 +9,6 @@ use alloy::{
     consensus::{
         Eip2718EncodableReceipt, EthereumReceipt, Header, TxEnvelope, TxType,
         constants::{EMPTY_ROOT_HASH, EMPTY_WITHDRAWALS},
-        proofs::ordered_trie_root_with_encoder,
         transaction::Recovered,
     },
     eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718, eip7685::EMPTY_REQUESTS_HASH},
@@ -21,6 +20,7 @@ use super::{
     config::ChainConfig,
     error::{BlockError, CallError},
     pool::Origin,
+    roots::ordered_root,
     state::UndoLog,
 };
 
@@ -69,9 +69,8 @@ impl BlockBody {
         for mined in &transactions {
             bloom |= mined.bloom;
         }
-        let transactions_root =
-            ordered_trie_root_with_encoder(&transactions, |mined, out| mined.tx.encode_2718(out));
-        let receipts_root = ordered_trie_root_with_encoder(&transactions, |mined, out| {
+        let transactions_root = ordered_root(&transactions, |mined, out| mined.tx.encode_2718(out));
+        let receipts_root = ordered_root(&transactions, |mined, out| {
             mined.receipt.eip2718_encode_with_bloom(&mined.bloom, out);
         });
         Self {

@@ -5,22 +5,23 @@ use std::cmp::Reverse;
 use alloy::{
     consensus::{EthereumReceipt, Transaction, TxEnvelope, Typed2718, transaction::Recovered},
     eips::eip2930::AccessList,
-    primitives::{B256, Bloom, U256},
+    primitives::{B256, U256},
 };
 use revm::{
-    ExecuteEvm, MainBuilder, MainnetEvm,
+    ExecuteEvm, MainnetEvm,
     context::{
-        BlockEnv, TxEnv,
+        BlockEnv, Evm, TxEnv,
         result::{EVMError, ExecutionResult, HaltReason},
     },
-    context_interface::block::BlobExcessGasAndPrice,
-    handler::MainnetContext,
+    context_interface::{FrameStack, block::BlobExcessGasAndPrice},
+    handler::{EthPrecompiles, MainnetContext, instructions::EthInstructions},
     primitives::{eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE, hardfork::SpecId},
 };
 
 use super::{
     Chain,
     blocks::{BlockBody, FEE_RECIPIENT, MinedTx, NextBlock},
+    bloom::Blooms,
     error::{CallError, MineError, Reverted, TxError},
     pool::{Origin, PooledTx},
     state::{HeadState, UndoLog},
@@ -142,6 +143,11 @@ impl Chain {
 
     fn execute_waiting(&mut self, block: &NextBlock) -> Execution {
         let mut execution = Execution::default();
+        let stale = self.pool.take_stale(|sender| self.accounts.nonce(sender));
+        execution.dropped = stale
+            .into_iter()
+            .map(|(pooled, state)| too_low(&pooled, state))
+            .collect();
         let mut ready = self
             .pool
             .ready(block.base_fee, |sender| self.accounts.nonce(sender));
@@ -153,10 +159,12 @@ impl Chain {
             accounts,
             blocks,
             pool,
+            blooms,
             ..
         } = self;
         let head = HeadState { accounts, blocks };
-        let mut evm = evm(head, config.chain_id, block_env(block, config.gas_limit));
+        let env = block_env(block, config.gas_limit);
+        let mut evm = evm(head, config.chain_id, env);
         let mut log_index = 0;
         while let Some((_, Reverse(_), sender)) = ready.pop() {
             let nonce = evm.ctx.journaled_state.database.accounts.nonce(&sender);
@@ -185,6 +193,7 @@ impl Chain {
                         execution.gas_used,
                         log_index,
                         block.base_fee,
+                        blooms,
                     );
                     log_index += mined.receipt.logs.len() as u64;
                     execution.mined.push(mined);
@@ -201,6 +210,14 @@ impl Chain {
     }
 }
 
+fn too_low(pooled: &PooledTx, state: u64) -> (B256, TxError) {
+    let (address, tx) = (pooled.tx.signer(), pooled.tx.nonce());
+    (
+        *pooled.tx.tx_hash(),
+        TxError::NonceTooLow { address, tx, state },
+    )
+}
+
 /// What the EVM says of a transaction that it will not run, without its prefix.
 pub(super) fn error_text<E: std::fmt::Display>(error: &EVMError<E>) -> String {
     match error {
@@ -215,10 +232,17 @@ pub(super) fn evm<DB: revm::Database>(
     chain_id: u64,
     block: BlockEnv,
 ) -> MainnetEvm<MainnetContext<DB>> {
-    MainnetContext::new(database, SPEC)
+    let ctx = MainnetContext::new(database, SPEC)
         .with_block(block)
-        .modify_cfg_chained(|cfg| cfg.chain_id = chain_id)
-        .build_mainnet()
+        .modify_cfg_chained(|cfg| cfg.chain_id = chain_id);
+    Evm {
+        ctx,
+        inspector: (),
+        instruction: EthInstructions::new_mainnet_with_spec(SPEC),
+        precompiles: EthPrecompiles::new(SPEC),
+        // Frames are made as calls nest; the usual eight in advance cost as much as a small transaction.
+        frame_stack: FrameStack::new(),
+    }
 }
 
 /// The environment that a block gives to its transactions.
@@ -267,6 +291,7 @@ fn mined_tx(
     cumulative_gas_used: u64,
     first_log_index: u64,
     base_fee: u64,
+    blooms: &mut Blooms,
 ) -> MinedTx {
     let PooledTx { tx, origin, .. } = pooled;
     let (gas_used, contract_address) = (result.tx_gas_used(), result.created_address());
@@ -284,10 +309,7 @@ fn mined_tx(
             }),
         ),
     };
-    let mut bloom = Bloom::ZERO;
-    for log in &logs {
-        bloom.accrue_log(log);
-    }
+    let bloom = blooms.of(&logs);
     let receipt = EthereumReceipt {
         tx_type: tx.tx_type(),
         success: failure.is_none(),

@@ -9,7 +9,8 @@
 //! The chain is synchronous and single-threaded. It reads no clock and no entropy: time comes with
 //! [`mine`](Chain::mine) or [`advance_to`](Chain::advance_to), randomness from
 //! [`randomness_seed`](ChainConfig::randomness_seed). Equal inputs give equal block hashes, in any process. It never
-//! retries, logs, sleeps or talks to a network; [`crate::rpc`] puts JSON-RPC in front of it.
+//! retries, logs, sleeps or talks to a network; [`crate::rpc`] puts JSON-RPC in front of it. It is `Send`, for hosts that
+//! keep it behind a lock.
 //!
 //! # Use
 //! ```
@@ -47,6 +48,7 @@
 
 mod admission;
 mod blocks;
+mod bloom;
 mod call;
 mod client;
 mod clock;
@@ -55,6 +57,7 @@ mod error;
 mod history;
 mod mine;
 mod pool;
+mod roots;
 mod state;
 mod view;
 
@@ -81,6 +84,7 @@ pub struct Chain {
     base_fee: u64,
     clock: clock::Clock,
     snapshots: history::Snapshots,
+    blooms: bloom::Blooms,
 }
 
 impl Chain {
@@ -99,6 +103,7 @@ impl Chain {
             base_fee: config.base_fee,
             clock: clock::Clock::starting_at(config.start_timestamp),
             snapshots: history::Snapshots::default(),
+            blooms: bloom::Blooms::default(),
             config,
         })
     }

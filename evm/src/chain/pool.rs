@@ -154,6 +154,30 @@ impl Mempool {
         Some(pooled)
     }
 
+    /// Takes out what can never be mined, because the sender's nonce has passed it by: that of a contract which has
+    /// created another, for instance. Returns each sender's next nonce with it.
+    pub(super) fn take_stale(
+        &mut self,
+        nonce_of: impl Fn(&Address) -> u64,
+    ) -> Vec<(PooledTx, u64)> {
+        let mut stale = Vec::new();
+        for (sender, waiting) in &mut self.senders {
+            let next = nonce_of(sender);
+            while let Some(entry) = waiting.first_entry()
+                && *entry.key() < next
+            {
+                stale.push((entry.remove(), next));
+            }
+        }
+        for (pooled, _) in &stale {
+            self.hashes.remove(pooled.tx.tx_hash());
+        }
+        if !stale.is_empty() {
+            self.senders.retain(|_, waiting| !waiting.is_empty());
+        }
+        stale
+    }
+
     /// The senders whose next transaction pays the base fee, the best payer on top.
     pub(super) fn ready(
         &self,
