@@ -66,7 +66,7 @@ pub enum EmissionError {
         /// What was being done.
         step: &'static str,
         /// What the chain said.
-        source: ChainError,
+        source: Box<ChainError>,
     },
     /// The contracts did not announce what they should have.
     #[error(

@@ -89,7 +89,7 @@ impl Network {
             .map_err(|source| EmissionError::Update {
                 update: 0,
                 step: "reading the supply at genesis",
-                source,
+                source: Box::new(source),
             })?;
         Ok(network)
     }
@@ -98,10 +98,10 @@ impl Network {
     pub fn update(&mut self) -> Result<UpdateRecord, EmissionError> {
         let update = self.updates + 1;
         let failed = |step| {
-            move |source| EmissionError::Update {
+            move |source: ChainError| EmissionError::Update {
                 update,
                 step,
-                source,
+                source: Box::new(source),
             }
         };
         let (coordinator, token) = (self.deployment.coordinator, self.deployment.token);
