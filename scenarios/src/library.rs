@@ -40,7 +40,10 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
         path: folder.to_owned(),
         source,
     };
-    #[allow(clippy::disallowed_methods, reason = "the library is listed before a run starts, from the real disk")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the library is listed before a run starts, from the real disk"
+    )]
     let listed = std::fs::read_dir(folder).map_err(failed)?;
     listed
         .map(|entry| entry.map(|e| e.path()).map_err(failed))

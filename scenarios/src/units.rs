@@ -89,7 +89,9 @@ impl Percent {
 
     /// The whole per cent, or `None` if there is a fraction.
     pub fn whole(self) -> Option<u8> {
-        self.0.is_multiple_of(10_000).then_some((self.0 / 10_000) as u8)
+        self.0
+            .is_multiple_of(10_000)
+            .then_some((self.0 / 10_000) as u8)
     }
 
     fn parse(text: &str) -> Result<Percent, String> {

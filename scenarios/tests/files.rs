@@ -142,12 +142,7 @@ fn mistakes_are_pointed_out_where_they_are() {
         ("count = 2", "count = 0", "count", "1 to 500"),
         ("count = 2", "count = -1", "count", "invalid value"),
         ("steps = 10", "steps = 0", "steps", "1 to"),
-        (
-            "\"hash-chain\"",
-            "\"matmul\"",
-            "network",
-            "no such network",
-        ),
+        ("\"hash-chain\"", "\"matmul\"", "network", "no such network"),
         (
             "payment = \"50 SNO\"",
             "payment = \"50 ETH\"",
@@ -178,36 +173,16 @@ fn mistakes_are_pointed_out_where_they_are() {
             "from",
             "names no host",
         ),
-        (
-            "to = \"user-1\"",
-            "to = \"worker-1\"",
-            "to",
-            "another host",
-        ),
+        ("to = \"user-1\"", "to = \"worker-1\"", "to", "another host"),
         (
             "kind = \"crash\"",
             "kind = \"crush\"",
             "kind",
             "no such fault",
         ),
-        (
-            "to = \"2h\"",
-            "to = \"30m\"",
-            "at",
-            "ends before it begins",
-        ),
-        (
-            "to = \"2h\"",
-            "til = \"2h\"",
-            "at",
-            "unknown field `til`",
-        ),
-        (
-            "to = \"2h\"",
-            "to = \"20h\"",
-            "at",
-            "beyond the deadline",
-        ),
+        ("to = \"2h\"", "to = \"30m\"", "at", "ends before it begins"),
+        ("to = \"2h\"", "til = \"2h\"", "at", "unknown field `til`"),
+        ("to = \"2h\"", "to = \"20h\"", "at", "beyond the deadline"),
         (
             "[[fault]]\nkind = \"crash\"\nhost = \"any\"\n",
             "[[fault]]\nkind = \"crash\"\n",
@@ -216,7 +191,10 @@ fn mistakes_are_pointed_out_where_they_are() {
         ),
     ];
     for (from, to, field, message) in cases {
-        let line = GOOD[..GOOD.find(from).expect("the text has it")].matches('\n').count() + 1;
+        let line = GOOD[..GOOD.find(from).expect("the text has it")]
+            .matches('\n')
+            .count()
+            + 1;
         let (got_line, got_field, got_message) = mistake(from, to);
         assert_eq!(
             (got_line, got_field.as_str()),

@@ -15,10 +15,14 @@ const GUARD: &str = "SMARTNODES_SIM_FIXED_ADDRESSES";
 #[derive(Debug, thiserror::Error)]
 pub enum AslrError {
     /// The operating system forbids it.
-    #[error("cannot switch address-space randomisation off ({0}): runs would not repeat; allow the `personality` call")]
+    #[error(
+        "cannot switch address-space randomisation off ({0}): runs would not repeat; allow the `personality` call"
+    )]
     Forbidden(nix::Error),
     /// The flag is set and does not last.
-    #[error("address-space randomisation is on although it was switched off: runs would not repeat")]
+    #[error(
+        "address-space randomisation is on although it was switched off: runs would not repeat"
+    )]
     Ignored,
     /// The simulator cannot start itself.
     #[error("cannot start the simulator anew: {0}")]
@@ -36,5 +40,10 @@ pub fn fix_addresses() -> Result<(), AslrError> {
     }
     personality::set(persona | Persona::ADDR_NO_RANDOMIZE).map_err(AslrError::Forbidden)?;
     let program = std::env::current_exe().map_err(AslrError::Exec)?;
-    Err(AslrError::Exec(Command::new(program).args(std::env::args_os().skip(1)).env(GUARD, "1").exec()))
+    Err(AslrError::Exec(
+        Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(GUARD, "1")
+            .exec(),
+    ))
 }

@@ -44,7 +44,11 @@ pub enum ChainHostError {
 impl ChainHost {
     /// A host for `chain`.
     pub fn new(chain: Chain, observers: Vec<Observer>) -> ChainHost {
-        ChainHost(Arc::new(Mutex::new(State { chain, observers, rpc: RpcConfig::default() })))
+        ChainHost(Arc::new(Mutex::new(State {
+            chain,
+            observers,
+            rpc: RpcConfig::default(),
+        })))
     }
 
     /// Reads the chain as it is now.
@@ -68,7 +72,9 @@ impl ChainHost {
 
     fn mine(&self, timestamp: u64) -> Result<(), MineError> {
         let mut state = self.lock();
-        let State { chain, observers, .. } = &mut *state;
+        let State {
+            chain, observers, ..
+        } = &mut *state;
         let block = chain.mine(timestamp)?;
         for (hash, reason) in &block.dropped {
             info!(number = block.number, %hash, %reason, "transaction dropped");
@@ -76,7 +82,9 @@ impl ChainHost {
         if !block.transactions.is_empty() {
             let transactions = block.transactions.len();
             info!(number = block.number, hash = %block.hash, transactions, gas = block.gas_used, "block mined");
-            observers.iter_mut().for_each(|observe| observe(chain, &block));
+            observers
+                .iter_mut()
+                .for_each(|observe| observe(chain, &block));
         }
         Ok(())
     }

@@ -44,29 +44,47 @@ pub fn twice(scenario: &Path, seed: u64, scratch: &Path) -> Result<Checked, Chec
     }
     let traces = folders.map(|folder| folder.join(TRACE_FILE));
     let difference = first_difference(&traces[0], &traces[1])?;
-    Ok(Checked { record: records.swap_remove(0), difference })
+    Ok(Checked {
+        record: records.swap_remove(0),
+        difference,
+    })
 }
 
 fn child(scenario: &Path, seed: u64, folder: &Path) -> Result<Record, CheckError> {
     let program = std::env::current_exe().map_err(|e| CheckError::Child(e.to_string()))?;
     let mut command = Command::new(program);
-    command.arg("run").arg(scenario).args(["--seed", &seed.to_string(), "--out"]).arg(folder);
+    command
+        .arg("run")
+        .arg(scenario)
+        .args(["--seed", &seed.to_string(), "--out"])
+        .arg(folder);
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
     let output = output.map_err(|e| CheckError::Child(e.to_string()))?;
     // A violated run has a record as well; only a run that did not take place has none.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let words = String::from_utf8_lossy(&output.stderr);
-        return Err(CheckError::Child(format!("{}: {}", output.status, words.trim())));
+        return Err(CheckError::Child(format!(
+            "{}: {}",
+            output.status,
+            words.trim()
+        )));
     }
     let path = folder.join(RECORD_FILE);
     let file = open(&path)?;
-    serde_json::from_reader(file).map_err(|e| CheckError::Child(format!("its record is unreadable: {e}")))
+    serde_json::from_reader(file)
+        .map_err(|e| CheckError::Child(format!("its record is unreadable: {e}")))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, CheckError> {
-    #[allow(clippy::disallowed_methods, reason = "compares files of finished runs, outside of any")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "compares files of finished runs, outside of any"
+    )]
     let file = File::open(path);
-    file.map(BufReader::new).map_err(|source| CheckError::File { path: path.to_owned(), source })
+    file.map(BufReader::new).map_err(|source| CheckError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The first line at which two traces differ, with its virtual time, host and event; `None` if they are equal.
@@ -74,7 +92,10 @@ fn first_difference(first: &Path, second: &Path) -> Result<Option<String>, Check
     let lines = |path: &Path| -> Result<_, CheckError> {
         let path = path.to_owned();
         Ok(open(&path)?.lines().map(move |line| {
-            line.map_err(|source| CheckError::File { path: path.clone(), source })
+            line.map_err(|source| CheckError::File {
+                path: path.clone(),
+                source,
+            })
         }))
     };
     let (mut first, mut second) = (lines(first)?, lines(second)?);
@@ -84,8 +105,14 @@ fn first_difference(first: &Path, second: &Path) -> Result<Option<String>, Check
             (None, None) => break,
             (a, b) if a == b => {}
             (a, b) => {
-                let words = |line: Option<String>| line.map_or_else(|| "the end".to_owned(), |line| words(&line));
-                return Ok(Some(format!("line {number}: first {}; second {}", words(a), words(b))));
+                let words = |line: Option<String>| {
+                    line.map_or_else(|| "the end".to_owned(), |line| words(&line))
+                };
+                return Ok(Some(format!(
+                    "line {number}: first {}; second {}",
+                    words(a),
+                    words(b)
+                )));
             }
         }
     }
@@ -93,12 +120,23 @@ fn first_difference(first: &Path, second: &Path) -> Result<Option<String>, Check
 }
 
 fn words(line: &str) -> String {
-    let Ok(Value::Object(fields)) = serde_json::from_str(line) else { return format!("`{line}`") };
+    let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
+        return format!("`{line}`");
+    };
     let seconds = fields.get("t").and_then(Value::as_u64).unwrap_or_default() as f64 / 1e9;
     let host = fields.get("host").and_then(Value::as_str).unwrap_or("?");
-    let event = match (fields.get("to").and_then(Value::as_str), fields.get("message").and_then(Value::as_str)) {
-        (Some(to), _) => format!("sends {} bytes to {to}", fields.get("bytes").unwrap_or(&Value::Null)),
-        (None, Some(message)) => format!("{message:?} {}", fields.get("fields").unwrap_or(&Value::Null)),
+    let event = match (
+        fields.get("to").and_then(Value::as_str),
+        fields.get("message").and_then(Value::as_str),
+    ) {
+        (Some(to), _) => format!(
+            "sends {} bytes to {to}",
+            fields.get("bytes").unwrap_or(&Value::Null)
+        ),
+        (None, Some(message)) => format!(
+            "{message:?} {}",
+            fields.get("fields").unwrap_or(&Value::Null)
+        ),
         (None, None) => format!("`{line}`"),
     };
     format!("at {seconds:.9} s {host} {event}")
@@ -120,7 +158,10 @@ mod tests {
         let same = "{\"t\":1,\"host\":\"a\",\"to\":\"b\",\"bytes\":3}\n";
         let event = "{\"t\":2500000000,\"host\":\"worker-1\",\"message\":\"voted\",\"fields\":{\"round\":1}}\n";
         let sent = "{\"t\":2500000000,\"host\":\"worker-1\",\"to\":\"user-1\",\"bytes\":9}\n";
-        let (a, b) = (write("a", &format!("{same}{event}")), write("b", &format!("{same}{sent}")));
+        let (a, b) = (
+            write("a", &format!("{same}{event}")),
+            write("b", &format!("{same}{sent}")),
+        );
         assert_eq!(first_difference(&a, &a).unwrap(), None);
         assert_eq!(
             first_difference(&a, &b).unwrap().unwrap(),
@@ -128,7 +169,12 @@ mod tests {
              bytes to user-1"
         );
         let short = write("short", same);
-        assert!(first_difference(&a, &short).unwrap().unwrap().ends_with("second the end"));
+        assert!(
+            first_difference(&a, &short)
+                .unwrap()
+                .unwrap()
+                .ends_with("second the end")
+        );
         assert!(first_difference(&a, &folder.path().join("none")).is_err());
     }
 }

@@ -53,14 +53,22 @@ impl SimDisk {
     pub fn open(&self) -> DiskHandle {
         let mut images = self.lock();
         images.generation += 1;
-        DiskHandle { disk: self.clone(), generation: images.generation }
+        DiskHandle {
+            disk: self.clone(),
+            generation: images.generation,
+        }
     }
 
     /// The process or its machine fails: what was not synced is gone. Says how many operations were.
     pub fn crash(&self) -> u64 {
         let mut images = self.lock();
         images.generation += 1;
-        let Images { durable, volatile, unsynced, .. } = &mut *images;
+        let Images {
+            durable,
+            volatile,
+            unsynced,
+            ..
+        } = &mut *images;
         volatile.resize(durable.len(), 0);
         for range in unsynced.drain(..) {
             let range = range.start.min(durable.len())..range.end.min(durable.len());
@@ -92,15 +100,25 @@ impl DiskHandle {
     fn images(&self) -> io::Result<MutexGuard<'_, Images>> {
         let images = self.disk.lock();
         if images.generation != self.generation {
-            return Err(io::Error::new(ErrorKind::BrokenPipe, "the host has crashed"));
+            return Err(io::Error::new(
+                ErrorKind::BrokenPipe,
+                "the host has crashed",
+            ));
         }
         Ok(images)
     }
 }
 
 fn range(offset: u64, len: usize) -> io::Result<Range<usize>> {
-    let end = offset.checked_add(len as u64).filter(|end| *end <= CAPACITY_BYTES_MAX);
-    let end = end.ok_or_else(|| io::Error::new(ErrorKind::StorageFull, "beyond the end of the simulated disk"))?;
+    let end = offset
+        .checked_add(len as u64)
+        .filter(|end| *end <= CAPACITY_BYTES_MAX);
+    let end = end.ok_or_else(|| {
+        io::Error::new(
+            ErrorKind::StorageFull,
+            "beyond the end of the simulated disk",
+        )
+    })?;
     Ok(offset as usize..end as usize)
 }
 
@@ -112,7 +130,10 @@ impl StorageBackend for DiskHandle {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let images = self.images()?;
         let bytes = images.volatile.get(range(offset, out.len())?);
-        out.copy_from_slice(bytes.ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "read beyond the image"))?);
+        out.copy_from_slice(
+            bytes
+                .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "read beyond the image"))?,
+        );
         Ok(())
     }
 
@@ -129,7 +150,12 @@ impl StorageBackend for DiskHandle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut images = self.images()?;
-        let Images { durable, volatile, unsynced, .. } = &mut *images;
+        let Images {
+            durable,
+            volatile,
+            unsynced,
+            ..
+        } = &mut *images;
         durable.resize(volatile.len(), 0);
         for range in unsynced.drain(..) {
             let range = range.start.min(volatile.len())..range.end.min(volatile.len());
@@ -144,7 +170,8 @@ impl StorageBackend for DiskHandle {
         let range = range(offset, data.len())?;
         let mut images = self.images()?;
         let place = images.volatile.get_mut(range.clone());
-        let place = place.ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "write beyond the image"))?;
+        let place = place
+            .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "write beyond the image"))?;
         place.copy_from_slice(data);
         images.unsynced.push(range);
         images.unsynced_operations += 1;
@@ -162,19 +189,30 @@ mod tests {
     const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
 
     fn open(disk: &SimDisk) -> Database {
-        Database::builder().create_with_backend(disk.open()).expect("the image holds a database, or nothing")
+        Database::builder()
+            .create_with_backend(disk.open())
+            .expect("the image holds a database, or nothing")
     }
 
     fn put(db: &Database, key: u64) {
         let tx = db.begin_write().unwrap();
-        tx.open_table(ROWS).unwrap().insert(key, [key as u8; 100].as_slice()).unwrap();
+        tx.open_table(ROWS)
+            .unwrap()
+            .insert(key, [key as u8; 100].as_slice())
+            .unwrap();
         tx.commit().unwrap();
     }
 
     fn keys(db: &Database) -> Vec<u64> {
         let tx = db.begin_read().unwrap();
-        let Ok(table) = tx.open_table(ROWS) else { return Vec::new() };
-        table.iter().unwrap().map(|row| row.unwrap().0.value()).collect()
+        let Ok(table) = tx.open_table(ROWS) else {
+            return Vec::new();
+        };
+        table
+            .iter()
+            .unwrap()
+            .map(|row| row.unwrap().0.value())
+            .collect()
     }
 
     #[test]
@@ -185,7 +223,10 @@ mod tests {
         // In the midst of a transaction, with pages written and not synced.
         let tx = db.begin_write().unwrap();
         for key in 1000..3000 {
-            tx.open_table(ROWS).unwrap().insert(key, [1u8; 2000].as_slice()).unwrap();
+            tx.open_table(ROWS)
+                .unwrap()
+                .insert(key, [1u8; 2000].as_slice())
+                .unwrap();
         }
         disk.crash();
         // The dying process cleans up; none of it may reach the disk.
@@ -221,13 +262,22 @@ mod tests {
         handle.set_len(2).unwrap();
         handle.set_len(16).unwrap();
         assert_eq!(disk.crash(), 3);
-        assert!(handle.write(0, b"x").is_err() && handle.sync_data().is_err() && handle.len().is_err());
+        assert!(
+            handle.write(0, b"x").is_err() && handle.sync_data().is_err() && handle.len().is_err()
+        );
         let handle = disk.open();
         let mut bytes = [0; 8];
         handle.read(0, &mut bytes).unwrap();
         assert_eq!(&bytes, b"durable!");
         assert_eq!(handle.len().unwrap(), 8);
-        assert_eq!(disk.usage(), DiskUsage { writes: 2, syncs: 1, lost: 3 });
+        assert_eq!(
+            disk.usage(),
+            DiskUsage {
+                writes: 2,
+                syncs: 1,
+                lost: 3
+            }
+        );
     }
 
     #[test]

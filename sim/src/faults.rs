@@ -46,16 +46,35 @@ pub struct Struck {
 pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
     let hosts: Vec<HostName> = scenario.hosts().collect();
     let mut strikes: Vec<Strike> = Vec::new();
-    for (index, Fault { kind, host, at, down_for }) in scenario.faults.iter().enumerate() {
+    for (
+        index,
+        Fault {
+            kind,
+            host,
+            at,
+            down_for,
+        },
+    ) in scenario.faults.iter().enumerate()
+    {
         let moment = |moment: &Moment, what: &str| match moment {
             Moment::Fixed(at) => *at,
-            Moment::Within(from, to) => draw::between(seed, &format!("fault {index} {what}"), *from, *to),
+            Moment::Within(from, to) => {
+                draw::between(seed, &format!("fault {index} {what}"), *from, *to)
+            }
         };
         let host = match host {
             Victim::Named(host) => *host,
-            Victim::Any => hosts[draw::below(seed, &format!("fault {index} host"), hosts.len() as u64) as usize],
+            Victim::Any => {
+                hosts
+                    [draw::below(seed, &format!("fault {index} host"), hosts.len() as u64) as usize]
+            }
         };
-        strikes.push(Strike { kind: *kind, host, at: moment(at, "at"), down_for: moment(down_for, "down for") });
+        strikes.push(Strike {
+            kind: *kind,
+            host,
+            at: moment(at, "at"),
+            down_for: moment(down_for, "down for"),
+        });
     }
     strikes.sort_by_key(|strike| strike.at);
     strikes
@@ -72,14 +91,21 @@ pub struct Target {
 
 /// Carries out all strikes, from now as the start of the run. Strikes on one host follow one another, on different hosts
 /// they may overlap.
-pub async fn carry_out(strikes: Vec<Strike>, targets: BTreeMap<HostName, Target>, violations: Violations) -> Vec<Struck> {
+pub async fn carry_out(
+    strikes: Vec<Strike>,
+    targets: BTreeMap<HostName, Target>,
+    violations: Violations,
+) -> Vec<Struck> {
     let mut by_host: BTreeMap<HostName, Vec<Strike>> = BTreeMap::new();
     for strike in strikes {
         by_host.entry(strike.host).or_default().push(strike);
     }
     let start = Instant::now();
     let tasks = by_host.into_iter().map(|(host, strikes)| {
-        let target = targets.get(&host).cloned().expect("a schedule names the scenario's hosts only");
+        let target = targets
+            .get(&host)
+            .cloned()
+            .expect("a schedule names the scenario's hosts only");
         let violations = violations.clone();
         async move {
             let mut struck = Vec::new();
@@ -90,7 +116,11 @@ pub async fn carry_out(strikes: Vec<Strike>, targets: BTreeMap<HostName, Target>
             struck
         }
     });
-    let mut struck: Vec<Struck> = futures::future::join_all(tasks).await.into_iter().flatten().collect();
+    let mut struck: Vec<Struck> = futures::future::join_all(tasks)
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     struck.sort_by(|a, b| a.at_seconds.total_cmp(&b.at_seconds));
     struck
 }
@@ -100,7 +130,10 @@ async fn crash(strike: &Strike, target: &Target, violations: &Violations) -> Str
     let at = crate::trace::Trace::now();
     // A fault without effect proves nothing.
     if handle.is_exit(target.node) {
-        violations.add("fault-has-effect", format!("{} was to crash and was not running", strike.host));
+        violations.add(
+            "fault-has-effect",
+            format!("{} was to crash and was not running", strike.host),
+        );
     }
     handle.kill(target.node);
     // Before anything of the killed host runs again: what its process still does must not reach the disk.

@@ -9,7 +9,9 @@ pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Sends one frame.
 pub async fn write<S: AsyncWrite + Unpin>(stream: &mut S, body: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_BYTES_MAX);
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|_| body.len() <= FRAME_BYTES_MAX);
     let length = length.ok_or_else(|| too_large(body.len()))?;
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(body).await?;
@@ -34,7 +36,10 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Vec
 }
 
 fn too_large(length: usize) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("a frame of {length} bytes; at most {FRAME_BYTES_MAX}"))
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!("a frame of {length} bytes; at most {FRAME_BYTES_MAX}"),
+    )
 }
 
 #[cfg(test)]
@@ -50,8 +55,14 @@ mod tests {
         block_on(write(&mut bytes, b"first")).unwrap();
         block_on(write(&mut bytes, b"")).unwrap();
         let mut stream = Cursor::new(bytes);
-        assert_eq!(block_on(read(&mut stream)).unwrap().as_deref(), Some(b"first".as_slice()));
-        assert_eq!(block_on(read(&mut stream)).unwrap().as_deref(), Some(b"".as_slice()));
+        assert_eq!(
+            block_on(read(&mut stream)).unwrap().as_deref(),
+            Some(b"first".as_slice())
+        );
+        assert_eq!(
+            block_on(read(&mut stream)).unwrap().as_deref(),
+            Some(b"".as_slice())
+        );
         assert_eq!(block_on(read(&mut stream)).unwrap(), None);
     }
 

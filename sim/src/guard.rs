@@ -30,11 +30,15 @@ pub fn seal() -> Result<(), GuardError> {
     ];
     let rules: BTreeMap<i64, _> = refused.into_iter().map(|call| (call, Vec::new())).collect();
     let error = |error: &dyn std::fmt::Display| GuardError(error.to_string());
-    let arch = std::env::consts::ARCH.try_into().map_err(|cause| error(&cause))?;
+    let arch = std::env::consts::ARCH
+        .try_into()
+        .map_err(|cause| error(&cause))?;
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(|cause| error(&cause))?;
-    let program: BpfProgram = filter.try_into().map_err(|cause: seccompiler::BackendError| error(&cause))?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)
+        .map_err(|cause| error(&cause))?;
+    let program: BpfProgram = filter
+        .try_into()
+        .map_err(|cause: seccompiler::BackendError| error(&cause))?;
     apply_filter(&program).map_err(|cause| error(&cause))
 }
 
@@ -43,11 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "the test sees that they are refused")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test sees that they are refused"
+    )]
     #[allow(unsafe_code, reason = "a raw system call is what the guard must catch")]
     fn a_sealed_thread_gets_neither_threads_nor_processes_nor_entropy() {
         let mut buffer = [0u8; 8];
-        let mut entropy = || unsafe { libc::syscall(libc::SYS_getrandom, buffer.as_mut_ptr(), buffer.len(), 0) };
+        let mut entropy =
+            || unsafe { libc::syscall(libc::SYS_getrandom, buffer.as_mut_ptr(), buffer.len(), 0) };
         assert_eq!(entropy(), 8, "available before");
         seal().expect("the filter is accepted");
         assert_eq!(entropy(), -1, "refused after");

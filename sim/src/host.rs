@@ -70,7 +70,8 @@ impl Host {
                 // An endpoint that does not answer yet is the one reason that passes by itself.
                 Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
                 Err(error) => {
-                    self.violations.add("node-starts", format!("{}: {error}", self.name));
+                    self.violations
+                        .add("node-starts", format!("{}: {error}", self.name));
                     return std::future::pending().await;
                 }
             }
@@ -82,13 +83,20 @@ impl Host {
             ended = node.stopped() => ended,
             never = self.play(&context, &role) => match never {},
         };
-        self.violations.add("node-runs", format!("a task of {} has ended: {ended:?}", self.name));
+        self.violations.add(
+            "node-runs",
+            format!("a task of {} has ended: {ended:?}", self.name),
+        );
         std::future::pending().await
     }
 
     async fn start(&self) -> Result<Node, NodeError> {
         let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
-        let rpc = WireRpc::new(self.endpoint.clone(), self.chain, self.config.chain.request_timeout);
+        let rpc = WireRpc::new(
+            self.endpoint.clone(),
+            self.chain,
+            self.config.chain.request_timeout,
+        );
         let parts = NodeParts {
             identity: self.identity.clone(),
             transport,
@@ -122,7 +130,15 @@ impl Host {
             self.story.set_transfer(index, Progress::Begun);
         }
         let reference = B256::from(draw::bytes(self.seed, &format!("transfer {index}")));
-        while let Err(error) = context.chain.send(Intent::Transfer { to, amount, reference }).await {
+        while let Err(error) = context
+            .chain
+            .send(Intent::Transfer {
+                to,
+                amount,
+                reference,
+            })
+            .await
+        {
             warn!(index, %error, "transfer not sent");
             sleep(PATIENCE).await;
         }
@@ -131,7 +147,10 @@ impl Host {
     }
 
     async fn submit(&self, user: &User, index: usize, job: &Job) {
-        if matches!(self.story.job(self.name, index), Progress::Done | Progress::Failed) {
+        if matches!(
+            self.story.job(self.name, index),
+            Progress::Done | Progress::Failed
+        ) {
             return;
         }
         let request = self.request(index, job);
@@ -169,18 +188,24 @@ impl Host {
 
     /// SNO wei that the user must hold before it begins: payment, and the collateral unless that is locked already.
     async fn needed(&self, user: &User, job: &Job) -> U256 {
-        let Some(payment) = job.payment else { return U256::ZERO };
+        let Some(payment) = job.payment else {
+            return U256::ZERO;
+        };
         let registered = until_answered(|| user.ctx.chain.is_user(user.ctx.address())).await;
         let collateral = if registered { 0 } else { USER_COLLATERAL.wei() };
         U256::from(payment.wei()) + U256::from(collateral)
     }
 
     fn request(&self, index: usize, job: &Job) -> JobRequest {
-        let input = draw::bytes(self.seed, &format!("input of job {index} of {}", self.name)).to_vec();
+        let input =
+            draw::bytes(self.seed, &format!("input of job {index} of {}", self.name)).to_vec();
         JobRequest {
             user: self.identity.address(),
             network: job.network.clone(),
-            tasks: vec![Task { kind: TaskKind::HashChain { steps: job.steps }, input }],
+            tasks: vec![Task {
+                kind: TaskKind::HashChain { steps: job.steps },
+                input,
+            }],
             payment: job.payment.map_or(0, |payment| payment.wei()),
             nonce: index as u64,
         }

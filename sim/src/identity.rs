@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 use smartnodes_evm::bindings::{
-    ERC1967Proxy, SmartnodesCoordinator, SmartnodesCore, SmartnodesDAO, SmartnodesERC20, TimelockController,
+    ERC1967Proxy, SmartnodesCoordinator, SmartnodesCore, SmartnodesDAO, SmartnodesERC20,
+    TimelockController,
 };
 
 /// What a run is made of, besides scenario and seed. Runs repeat exactly where all of it is equal, on machines of one
@@ -30,7 +31,10 @@ impl Identity {
             &TimelockController::BYTECODE,
             &ERC1967Proxy::BYTECODE,
         ];
-        let contracts: Vec<u8> = contracts.iter().flat_map(|code| code.iter().copied()).collect();
+        let contracts: Vec<u8> = contracts
+            .iter()
+            .flat_map(|code| code.iter().copied())
+            .collect();
         Identity {
             scenario: short_hash(scenario.as_bytes()),
             contracts: short_hash(&contracts),
@@ -42,8 +46,16 @@ impl Identity {
 
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Identity { scenario, contracts, dependencies, toolchain } = self;
-        write!(f, "scenario {scenario} · contracts {contracts} · dependencies {dependencies} · {toolchain}")
+        let Identity {
+            scenario,
+            contracts,
+            dependencies,
+            toolchain,
+        } = self;
+        write!(
+            f,
+            "scenario {scenario} · contracts {contracts} · dependencies {dependencies} · {toolchain}"
+        )
     }
 }
 

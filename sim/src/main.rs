@@ -18,7 +18,10 @@ const VIOLATED: u8 = 1;
 const BAD_INPUT: u8 = 2;
 
 #[derive(Parser)]
-#[command(name = "smartnodes-sim", about = "Runs Smartnodes on virtual time, from one seed, bit for bit the same each time")]
+#[command(
+    name = "smartnodes-sim",
+    about = "Runs Smartnodes on virtual time, from one seed, bit for bit the same each time"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -74,10 +77,12 @@ enum Failure {
 
 fn main() -> ExitCode {
     // First of all, before anything has an address.
-    let done = fix_addresses().map_err(Failure::from).and_then(|()| match Cli::parse().command {
-        Command::Run(args) => run_scenario(&args),
-        Command::List { folder } => list(&folder),
-    });
+    let done = fix_addresses()
+        .map_err(Failure::from)
+        .and_then(|()| match Cli::parse().command {
+            Command::Run(args) => run_scenario(&args),
+            Command::List { folder } => list(&folder),
+        });
     done.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         ExitCode::from(BAD_INPUT)
@@ -88,7 +93,12 @@ fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
     let scenario = Scenario::load(&args.path)?;
     let folder = args.out.as_deref().map(Folder::create).transpose()?;
     let replay = format!("cargo sim run {} --seed {}", args.path.display(), args.seed);
-    print(&format!("{} · seed {} · {} · {replay}", scenario.name, args.seed, identity(&args.path)?))?;
+    print(&format!(
+        "{} · seed {} · {} · {replay}",
+        scenario.name,
+        args.seed,
+        identity(&args.path)?
+    ))?;
     let record = if args.check {
         checked(&args.path, args.seed)?
     } else {
@@ -115,22 +125,35 @@ fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
 }
 
 fn identity(path: &Path) -> Result<Identity, ScenarioError> {
-    #[allow(clippy::disallowed_methods, reason = "read before the run, from the real disk")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "read before the run, from the real disk"
+    )]
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
+    let text = text.map_err(|source| ScenarioError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Identity::of(&text))
 }
 
 /// The record of a run that took place twice; a difference between the two is a violation.
 fn checked(path: &Path, seed: u64) -> Result<Record, Failure> {
     let scratch = tempfile::tempdir().map_err(Failure::Scratch)?;
-    let check::Checked { mut record, difference } = check::twice(path, seed, scratch.path())?;
+    let check::Checked {
+        mut record,
+        difference,
+    } = check::twice(path, seed, scratch.path())?;
     match difference {
         None => print("check: two runs in fresh processes left the same trace")?,
         Some(detail) => {
             record.outcome = Outcome::Violated;
             let virtual_seconds = record.virtual_seconds;
-            record.violations.push(Violation { invariant: "determinism".to_owned(), detail, virtual_seconds });
+            record.violations.push(Violation {
+                invariant: "determinism".to_owned(),
+                detail,
+                virtual_seconds,
+            });
         }
     }
     Ok(record)
@@ -140,14 +163,22 @@ fn list(folder: &Path) -> Result<ExitCode, Failure> {
     let mut usable = true;
     for entry in library(folder)? {
         match entry.scenario {
-            Ok(scenario) => print(&format!("{:<44} {}", entry.path.display().to_string(), scenario.summary))?,
+            Ok(scenario) => print(&format!(
+                "{:<44} {}",
+                entry.path.display().to_string(),
+                scenario.summary
+            ))?,
             Err(error) => {
                 usable = false;
                 eprintln!("error: {error}");
             }
         }
     }
-    Ok(if usable { ExitCode::SUCCESS } else { ExitCode::from(BAD_INPUT) })
+    Ok(if usable {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BAD_INPUT)
+    })
 }
 
 /// Prints a line; a reader that has gone away is an error, not a panic.

@@ -30,9 +30,15 @@ pub struct OutputError {
 impl Folder {
     /// Makes the folder if it is not there.
     pub fn create(path: &Path) -> Result<Folder, OutputError> {
-        #[allow(clippy::disallowed_methods, reason = "made before the run, on the real disk")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "made before the run, on the real disk"
+        )]
         let made = std::fs::create_dir_all(path);
-        made.map_err(|source| OutputError { path: path.to_owned(), source })?;
+        made.map_err(|source| OutputError {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Folder(path.to_owned()))
     }
 
@@ -48,7 +54,10 @@ impl Folder {
             move |source: io::Error| OutputError { path, source }
         };
         if let Some(error) = &finished.recorded.write_error {
-            return Err(failed(TRACE_FILE)(io::Error::new(error.kind(), error.to_string())));
+            return Err(failed(TRACE_FILE)(io::Error::new(
+                error.kind(),
+                error.to_string(),
+            )));
         }
         let mut record = self.file(RECORD_FILE)?;
         serde_json::to_writer_pretty(&mut record, &finished.record)
@@ -59,7 +68,8 @@ impl Folder {
         let mut traffic = self.file(TRAFFIC_FILE)?;
         for ((from, to), sent) in &finished.recorded.traffic {
             let (messages, bytes) = (sent.messages, sent.bytes);
-            let line = serde_json::json!({ "from": from, "to": to, "messages": messages, "bytes": bytes });
+            let line =
+                serde_json::json!({ "from": from, "to": to, "messages": messages, "bytes": bytes });
             writeln!(traffic, "{line}").map_err(failed(TRAFFIC_FILE))?;
         }
         traffic.flush().map_err(failed(TRAFFIC_FILE))
@@ -67,9 +77,13 @@ impl Folder {
 
     fn file(&self, name: &str) -> Result<BufWriter<File>, OutputError> {
         let path = self.0.join(name);
-        #[allow(clippy::disallowed_methods, reason = "a run's own files, on the real disk")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a run's own files, on the real disk"
+        )]
         let file = File::create(&path);
-        file.map(BufWriter::new).map_err(|source| OutputError { path, source })
+        file.map(BufWriter::new)
+            .map_err(|source| OutputError { path, source })
     }
 }
 
@@ -117,7 +131,12 @@ pub fn summary(record: &Record) -> String {
     )];
     lines.push(format!(
         "{} hosts, {} messages, {} bytes, {:.1} s; trace {} ({} lines)",
-        record.hosts, record.messages, record.bytes, record.wall_seconds, record.trace_hash, record.trace_lines,
+        record.hosts,
+        record.messages,
+        record.bytes,
+        record.wall_seconds,
+        record.trace_hash,
+        record.trace_lines,
     ));
     for fault in &record.faults {
         let at = clock(Duration::from_secs_f64(fault.at_seconds));
@@ -128,12 +147,20 @@ pub fn summary(record: &Record) -> String {
     }
     for violation in &record.violations {
         let at = clock(Duration::from_secs_f64(violation.virtual_seconds));
-        lines.push(format!("violation: {} at {at}: {}", violation.invariant, violation.detail));
+        lines.push(format!(
+            "violation: {} at {at}: {}",
+            violation.invariant, violation.detail
+        ));
     }
     lines.join("\n")
 }
 
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }

@@ -35,15 +35,26 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 enum RpcError {
     #[error("cannot reach the chain endpoint {server}: {source}")]
-    Unreachable { server: SocketAddr, source: io::Error },
+    Unreachable {
+        server: SocketAddr,
+        source: io::Error,
+    },
     #[error("the chain endpoint {server} has not answered within {timeout:?}")]
-    TimedOut { server: SocketAddr, timeout: Duration },
+    TimedOut {
+        server: SocketAddr,
+        timeout: Duration,
+    },
 }
 
 impl WireRpc {
     /// A transport from `local` to the server at `server`; a request fails when it takes longer than `timeout`.
     pub fn new(local: Endpoint, server: SocketAddr, timeout: Duration) -> WireRpc {
-        WireRpc(Arc::new(Shared { local, server, timeout, idle: Mutex::default() }))
+        WireRpc(Arc::new(Shared {
+            local,
+            server,
+            timeout,
+            idle: Mutex::default(),
+        }))
     }
 }
 
@@ -89,13 +100,25 @@ impl Service<RequestPacket> for WireRpc {
         async move {
             let body = request.serialize().map_err(TransportError::ser_err)?;
             let (server, timeout) = (shared.server, shared.timeout);
-            let answer = match tokio::time::timeout(timeout, shared.exchange(body.get().as_bytes())).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(source)) => return Err(TransportErrorKind::custom(RpcError::Unreachable { server, source })),
-                Err(_) => return Err(TransportErrorKind::custom(RpcError::TimedOut { server, timeout })),
-            };
+            let answer =
+                match tokio::time::timeout(timeout, shared.exchange(body.get().as_bytes())).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(source)) => {
+                        return Err(TransportErrorKind::custom(RpcError::Unreachable {
+                            server,
+                            source,
+                        }));
+                    }
+                    Err(_) => {
+                        return Err(TransportErrorKind::custom(RpcError::TimedOut {
+                            server,
+                            timeout,
+                        }));
+                    }
+                };
             let text = || String::from_utf8_lossy(&answer);
-            serde_json::from_slice(&answer).map_err(|error| TransportError::deser_err(error, text()))
+            serde_json::from_slice(&answer)
+                .map_err(|error| TransportError::deser_err(error, text()))
         }
         .boxed()
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use smartnodes_scenarios::Scenario;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::disk::DiskUsage;
 use crate::faults::Struck;
@@ -106,10 +106,19 @@ pub fn run(
     subscribe(&trace)?;
     let started = wall_clock();
     // A thread that has made no hash map yet: the runtime seeds those of its thread only before the first is made.
-    #[allow(clippy::disallowed_methods, reason = "the one thread of a run, started before virtual time is")]
-    let thread = std::thread::Builder::new().name("run".to_owned()).stack_size(STACK_BYTES);
-    let thread = thread.spawn(move || simulate(&scenario, seed, &trace, show)).map_err(RunError::Thread)?;
-    let mut finished = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one thread of a run, started before virtual time is"
+    )]
+    let thread = std::thread::Builder::new()
+        .name("run".to_owned())
+        .stack_size(STACK_BYTES);
+    let thread = thread
+        .spawn(move || simulate(&scenario, seed, &trace, show))
+        .map_err(RunError::Thread)?;
+    let mut finished = thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     finished.record.wall_seconds = started.elapsed().as_secs_f64();
     Ok(finished)
 }
@@ -123,7 +132,11 @@ fn simulate(
     let violations = Violations::default();
     let runtime = Runtime::with_seed_and_config(seed, physics(scenario));
     guard::seal()?;
-    let (lived, recorded) = lived(runtime, trace, world::live(scenario, seed, trace, &violations, &mut show));
+    let (lived, recorded) = lived(
+        runtime,
+        trace,
+        world::live(scenario, seed, trace, &violations, &mut show),
+    );
     let ending = match lived {
         Ok(Ok(ending)) => Some(ending),
         Ok(Err(error)) => {
@@ -140,7 +153,11 @@ fn simulate(
 }
 
 /// Runs `future` as the whole of a run. A panic of any host ends it; its words are the error.
-fn lived<T>(runtime: Runtime, trace: &Trace, future: impl Future<Output = T>) -> (Result<T, String>, Recorded) {
+fn lived<T>(
+    runtime: Runtime,
+    trace: &Trace,
+    future: impl Future<Output = T>,
+) -> (Result<T, String>, Recorded) {
     let last_panic = note_panics();
     let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
@@ -155,8 +172,14 @@ fn lived<T>(runtime: Runtime, trace: &Trace, future: impl Future<Output = T>) ->
     match lived {
         Ok((output, recorded)) => (Ok(output), recorded),
         Err(_) => {
-            let words = last_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-            (Err(words.unwrap_or_else(|| "a panic without words".to_owned())), trace.finish())
+            let words = last_panic
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            (
+                Err(words.unwrap_or_else(|| "a panic without words".to_owned())),
+                trace.finish(),
+            )
         }
     }
 }
@@ -169,7 +192,9 @@ fn record(
     violations: Vec<Violation>,
 ) -> Record {
     let traffic = recorded.traffic.values();
-    let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| (m + traffic.messages, b + traffic.bytes));
+    let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| {
+        (m + traffic.messages, b + traffic.bytes)
+    });
     Record {
         scenario: scenario.name.clone(),
         seed,
@@ -183,10 +208,18 @@ fn record(
         state_updates: ending.as_ref().map_or(0, |e| e.tally.state_updates),
         jobs: ending.as_ref().map(|e| e.jobs).unwrap_or_default(),
         claims: ending.as_ref().map_or(0, |e| e.tally.claims),
-        balances: ending.iter().flat_map(|e| &e.balances).map(|(name, wei)| (name.clone(), wei.to_string())).collect(),
+        balances: ending
+            .iter()
+            .flat_map(|e| &e.balances)
+            .map(|(name, wei)| (name.clone(), wei.to_string()))
+            .collect(),
         disks: ending.as_ref().map(|e| e.disks.clone()).unwrap_or_default(),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
-        outcome: if violations.is_empty() { Outcome::Held } else { Outcome::Violated },
+        outcome: if violations.is_empty() {
+            Outcome::Held
+        } else {
+            Outcome::Violated
+        },
         violations,
     }
 }
@@ -204,10 +237,14 @@ fn physics(scenario: &Scenario) -> madsim::Config {
 /// Events go into the trace, and to standard error as `RUST_LOG` asks.
 fn subscribe(trace: &Trace) -> Result<(), RunError> {
     let recorded = Targets::new().with_target(TARGET_PREFIX, LevelFilter::DEBUG);
-    let asked = std::env::var_os("RUST_LOG").map(|_| {
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::from_default_env())
-    });
-    let subscriber = tracing_subscriber::registry().with(trace.layer().with_filter(recorded)).with(asked);
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> =
+        vec![Box::new(trace.layer().with_filter(recorded))];
+    // Added only where it is asked for: an absent layer would still keep the spans of all crates alive.
+    if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+        let shown = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        layers.push(Box::new(shown.with_filter(EnvFilter::from_default_env())));
+    }
+    let subscriber = tracing_subscriber::registry().with(layers);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| RunError::SecondRun)
 }
 
@@ -218,7 +255,10 @@ fn note_panics() -> Arc<Mutex<Option<String>>> {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let words = panic.payload_as_str().unwrap_or("a panic without words");
-        let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(|l| format!(" ({}:{})", l.file(), l.line()))
+            .unwrap_or_default();
         *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{words}{place}"));
         report(panic);
     }));
@@ -226,7 +266,10 @@ fn note_panics() -> Arc<Mutex<Option<String>>> {
 }
 
 /// The machine's clock, for how long a run took: read outside the runtime, where it is not the virtual one.
-#[allow(clippy::disallowed_methods, reason = "tells how long a run took on this machine, which is no part of the run")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tells how long a run took on this machine, which is no part of the run"
+)]
 fn wall_clock() -> std::time::Instant {
     std::time::Instant::now()
 }
@@ -242,16 +285,27 @@ mod tests {
     #[test]
     fn a_panic_of_a_host_ends_the_run_with_its_words() {
         let trace = Trace::new(None);
-        let (ended, recorded) = lived(Runtime::with_seed_and_config(1, madsim::Config::default()), &trace, async {
-            let node = Handle::current().create_node().name("worker-1").ip([10, 0, 0, 1].into()).build();
-            node.spawn(async {
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                panic!("no such {}", "luck");
-            });
-            tokio::time::sleep(Duration::from_secs(60)).await;
-        });
+        let (ended, recorded) = lived(
+            Runtime::with_seed_and_config(1, madsim::Config::default()),
+            &trace,
+            async {
+                let node = Handle::current()
+                    .create_node()
+                    .name("worker-1")
+                    .ip([10, 0, 0, 1].into())
+                    .build();
+                node.spawn(async {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    panic!("no such {}", "luck");
+                });
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            },
+        );
         let words = ended.expect_err("the host panics");
-        assert!(words.starts_with("no such luck (") && words.contains("run.rs:"), "{words}");
+        assert!(
+            words.starts_with("no such luck (") && words.contains("run.rs:"),
+            "{words}"
+        );
         assert_eq!(recorded.lines, 0);
     }
 }

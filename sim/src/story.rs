@@ -44,17 +44,26 @@ pub struct JobCounts {
 impl Story {
     /// The plan of a scenario, untouched.
     pub fn new(scenario: &Scenario) -> Story {
-        let users = scenario.hosts().filter(|host| host.role == smartnodes_scenarios::Role::User);
+        let users = scenario
+            .hosts()
+            .filter(|host| host.role == smartnodes_scenarios::Role::User);
         let jobs = users.zip(&scenario.users).flat_map(|(host, user)| {
             (0..user.jobs.len()).map(move |index| ((host, index), Progress::Waiting))
         });
         let transfers = (0..scenario.transfers.len()).map(|index| (index, Progress::Waiting));
-        Story(Arc::new(Mutex::new(State { jobs: jobs.collect(), transfers: transfers.collect() })))
+        Story(Arc::new(Mutex::new(State {
+            jobs: jobs.collect(),
+            transfers: transfers.collect(),
+        })))
     }
 
     /// How far a job of a user is.
     pub fn job(&self, user: HostName, index: usize) -> Progress {
-        self.lock().jobs.get(&(user, index)).copied().unwrap_or(Progress::Waiting)
+        self.lock()
+            .jobs
+            .get(&(user, index))
+            .copied()
+            .unwrap_or(Progress::Waiting)
     }
 
     /// Notes how far a job of a user is.
@@ -64,7 +73,11 @@ impl Story {
 
     /// How far a transfer is; transfers are numbered as in the scenario.
     pub fn transfer(&self, index: usize) -> Progress {
-        self.lock().transfers.get(&index).copied().unwrap_or(Progress::Waiting)
+        self.lock()
+            .transfers
+            .get(&index)
+            .copied()
+            .unwrap_or(Progress::Waiting)
     }
 
     /// Notes how far a transfer is.
@@ -75,7 +88,8 @@ impl Story {
     /// Jobs by how they ended.
     pub fn job_counts(&self) -> JobCounts {
         let state = self.lock();
-        let count = |which: &[Progress]| state.jobs.values().filter(|p| which.contains(p)).count() as u64;
+        let count =
+            |which: &[Progress]| state.jobs.values().filter(|p| which.contains(p)).count() as u64;
         JobCounts {
             submitted: count(&[Progress::Begun, Progress::Done, Progress::Failed]),
             completed: count(&[Progress::Done]),
@@ -87,9 +101,14 @@ impl Story {
     pub fn open(&self) -> Vec<String> {
         let state = self.lock();
         let jobs = state.jobs.iter().filter(|(_, p)| **p != Progress::Done);
-        let jobs = jobs.map(|((host, index), p)| format!("job {} of {host} is {}", index + 1, words(*p)));
-        let transfers = state.transfers.iter().filter(|(_, p)| **p != Progress::Done);
-        jobs.chain(transfers.map(|(index, p)| format!("transfer {} is {}", index + 1, words(*p)))).collect()
+        let jobs =
+            jobs.map(|((host, index), p)| format!("job {} of {host} is {}", index + 1, words(*p)));
+        let transfers = state
+            .transfers
+            .iter()
+            .filter(|(_, p)| **p != Progress::Done);
+        jobs.chain(transfers.map(|(index, p)| format!("transfer {} is {}", index + 1, words(*p))))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

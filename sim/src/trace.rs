@@ -164,7 +164,11 @@ impl Trace {
         if !inner.recording {
             return;
         }
-        let to = inner.addresses.get(&to).cloned().unwrap_or_else(|| to.to_string().into());
+        let to = inner
+            .addresses
+            .get(&to)
+            .cloned()
+            .unwrap_or_else(|| to.to_string().into());
         let mut line = line_start(from);
         // Writing to a string cannot fail.
         let _ = write!(line, ",\"to\":\"{to}\",\"bytes\":{bytes}}}");
@@ -179,23 +183,45 @@ impl Trace {
         if !inner.recording {
             return;
         }
-        let host = inner.nodes.get(&madsim::plugin::node()).cloned().unwrap_or_else(|| SIMULATOR.into());
-        let mut values = Values { message: String::new(), fields: Map::new(), ids: &mut inner.connection_ids };
+        let host = inner
+            .nodes
+            .get(&madsim::plugin::node())
+            .cloned()
+            .unwrap_or_else(|| SIMULATOR.into());
+        let mut values = Values {
+            message: String::new(),
+            fields: Map::new(),
+            ids: &mut inner.connection_ids,
+        };
         event.record(&mut values);
-        let Values { message, fields, .. } = values;
+        let Values {
+            message, fields, ..
+        } = values;
         let (level, target) = (event.metadata().level(), event.metadata().target());
         let mut line = line_start(&host);
-        let _ = write!(line, ",\"level\":\"{level}\",\"target\":\"{target}\",\"message\":{}", Value::from(&*message));
+        let _ = write!(
+            line,
+            ",\"level\":\"{level}\",\"target\":\"{target}\",\"message\":{}",
+            Value::from(&*message)
+        );
         if !fields.is_empty() {
-            let fields = serde_json::to_string(&fields).expect("a map with text keys and plain values is JSON");
+            let fields = serde_json::to_string(&fields)
+                .expect("a map with text keys and plain values is JSON");
             let _ = write!(line, ",\"fields\":{fields}");
         }
         line.push('}');
         inner.push(&line);
         // Taken out while it runs, so that it may itself tell of something.
-        let Some(mut watcher) = inner.watcher.take() else { return };
+        let Some(mut watcher) = inner.watcher.take() else {
+            return;
+        };
         drop(inner);
-        watcher(&Seen { host: &host, target, message: &message, fields: &fields });
+        watcher(&Seen {
+            host: &host,
+            target,
+            message: &message,
+            fields: &fields,
+        });
         self.lock().watcher.get_or_insert(watcher);
     }
 
@@ -302,11 +328,22 @@ impl Renumbering {
         }
         let mut renumbered = String::with_capacity(text.len());
         let mut rest = text.as_str();
-        while let Some(end) = kinds.iter().filter_map(|kind| Some(rest.find(kind)? + kind.len())).min() {
-            let digits = rest[end..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - end);
-            let start = rest[..end].rfind(|c: char| !c.is_ascii_alphanumeric() && c != '(').map_or(0, |i| i + 1);
+        while let Some(end) = kinds
+            .iter()
+            .filter_map(|kind| Some(rest.find(kind)? + kind.len()))
+            .min()
+        {
+            let digits = rest[end..]
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len() - end);
+            let start = rest[..end]
+                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '(')
+                .map_or(0, |i| i + 1);
             let next = self.known.len() + 1;
-            let number = *self.known.entry(rest[start..end + digits].to_owned()).or_insert(next);
+            let number = *self
+                .known
+                .entry(rest[start..end + digits].to_owned())
+                .or_insert(next);
             renumbered.push_str(&rest[..end]);
             renumbered.push_str(&number.to_string());
             rest = &rest[end + digits..];
@@ -325,7 +362,10 @@ mod tests {
         let mut ids = Renumbering::default();
         let first = ids.apply("a: ConnectionId(912), b: ConnectionId(7)".to_owned());
         assert_eq!(first, "a: ConnectionId(1), b: ConnectionId(2)");
-        assert_eq!(ids.apply("Some(ListenerId(912)) ConnectionId(7)".to_owned()), "Some(ListenerId(3)) ConnectionId(2)");
+        assert_eq!(
+            ids.apply("Some(ListenerId(912)) ConnectionId(7)".to_owned()),
+            "Some(ListenerId(3)) ConnectionId(2)"
+        );
         assert_eq!(ids.apply("plain (7)".to_owned()), "plain (7)");
     }
 }

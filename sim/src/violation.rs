@@ -38,7 +38,11 @@ impl Violations {
         let mut all = self.lock();
         if all.len() < VIOLATIONS_MAX {
             let virtual_seconds = at.as_secs_f64();
-            all.push(Violation { invariant: invariant.to_owned(), detail, virtual_seconds });
+            all.push(Violation {
+                invariant: invariant.to_owned(),
+                detail,
+                virtual_seconds,
+            });
         }
     }
 

@@ -17,9 +17,9 @@ use std::task::{Context, Poll, Waker};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use futures::{AsyncRead, AsyncWrite, FutureExt};
+use libp2p::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::{Multiaddr, Protocol};
-use libp2p::Transport;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -53,7 +53,11 @@ impl Endpoint {
     /// The host `host` at `address`.
     pub fn new(host: &str, address: IpAddr, trace: Trace) -> Endpoint {
         trace.add_address(address, host);
-        Endpoint { host: host.into(), address, trace }
+        Endpoint {
+            host: host.into(),
+            address,
+            trace,
+        }
     }
 
     /// The host's name.
@@ -69,13 +73,21 @@ impl Endpoint {
     /// Opens a stream to a port of another host.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<WireStream> {
         let tcp = TcpStream::connect(to).await?;
-        Ok(WireStream { tcp, local: self.clone(), remote: to.ip(), unsent: 0 })
+        Ok(WireStream {
+            tcp,
+            local: self.clone(),
+            remote: to.ip(),
+            unsent: 0,
+        })
     }
 
     /// Accepts streams on a port of this host, on all its addresses.
     pub async fn listen(&self, port: u16) -> io::Result<WireListener> {
         let tcp = TcpListener::bind(("0.0.0.0", port)).await?;
-        Ok(WireListener { tcp, local: self.clone() })
+        Ok(WireListener {
+            tcp,
+            local: self.clone(),
+        })
     }
 }
 
@@ -90,7 +102,15 @@ impl WireListener {
     /// The next stream, and where it comes from.
     pub async fn accept(&self) -> io::Result<(WireStream, SocketAddr)> {
         let (tcp, from) = self.tcp.accept().await?;
-        Ok((WireStream { tcp, local: self.local.clone(), remote: from.ip(), unsent: 0 }, from))
+        Ok((
+            WireStream {
+                tcp,
+                local: self.local.clone(),
+                remote: from.ip(),
+                unsent: 0,
+            },
+            from,
+        ))
     }
 
     /// The port.
@@ -100,7 +120,11 @@ impl WireListener {
 }
 
 impl AsyncRead for WireStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
         futures::ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
@@ -108,7 +132,11 @@ impl AsyncRead for WireStream {
 }
 
 impl AsyncWrite for WireStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = futures::ready!(Pin::new(&mut self.tcp).poll_write(cx, buf))?;
         self.unsent += written;
         Poll::Ready(Ok(written))
@@ -156,15 +184,30 @@ enum Incoming {
 impl Wire {
     /// The transport of one host.
     pub fn new(local: Endpoint) -> Wire {
-        Wire { local, listeners: Vec::new(), events: VecDeque::new(), waker: None }
+        Wire {
+            local,
+            listeners: Vec::new(),
+            events: VecDeque::new(),
+            waker: None,
+        }
     }
 
     fn close(&mut self, index: usize, reason: io::Result<()>) {
-        let Listener { id: listener_id, announced, .. } = self.listeners.remove(index);
+        let Listener {
+            id: listener_id,
+            announced,
+            ..
+        } = self.listeners.remove(index);
         if let Some(listen_addr) = announced {
-            self.events.push_back(TransportEvent::AddressExpired { listener_id, listen_addr });
+            self.events.push_back(TransportEvent::AddressExpired {
+                listener_id,
+                listen_addr,
+            });
         }
-        self.events.push_back(TransportEvent::ListenerClosed { listener_id, reason });
+        self.events.push_back(TransportEvent::ListenerClosed {
+            listener_id,
+            reason,
+        });
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -177,16 +220,27 @@ impl Transport for Wire {
     type ListenerUpgrade = Upgrade;
     type Dial = BoxFuture<'static, io::Result<WireStream>>;
 
-    fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<io::Error>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        addr: Multiaddr,
+    ) -> Result<(), TransportError<io::Error>> {
         let Some(wanted) = socket_address(&addr) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
         if !wanted.ip().is_unspecified() && wanted.ip() != self.local.address {
             let message = format!("{} is not an address of {}", wanted.ip(), self.local.host);
-            return Err(TransportError::Other(io::Error::new(io::ErrorKind::AddrNotAvailable, message)));
+            return Err(TransportError::Other(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                message,
+            )));
         }
         let incoming = accepting(self.local.clone(), wanted.port()).boxed();
-        self.listeners.push(Listener { id, announced: None, incoming });
+        self.listeners.push(Listener {
+            id,
+            announced: None,
+            incoming,
+        });
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -201,7 +255,11 @@ impl Transport for Wire {
         found.is_some()
     }
 
-    fn dial(&mut self, addr: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+    fn dial(
+        &mut self,
+        addr: Multiaddr,
+        _: DialOpts,
+    ) -> Result<Self::Dial, TransportError<io::Error>> {
         match socket_address(&addr) {
             Some(to) if to.port() != 0 && !to.ip().is_unspecified() => {
                 let local = self.local.clone();
@@ -223,7 +281,10 @@ impl Transport for Wire {
                 Poll::Ready(Some(Ok(Incoming::Listening(port)))) => {
                     let listen_addr = multiaddr(SocketAddr::new(this.local.address, port));
                     listener.announced = Some(listen_addr.clone());
-                    return Poll::Ready(TransportEvent::NewAddress { listener_id: listener.id, listen_addr });
+                    return Poll::Ready(TransportEvent::NewAddress {
+                        listener_id: listener.id,
+                        listen_addr,
+                    });
                 }
                 Poll::Ready(Some(Ok(Incoming::Connection(stream, from)))) => {
                     return Poll::Ready(TransportEvent::Incoming {
@@ -236,7 +297,10 @@ impl Transport for Wire {
                 Poll::Ready(ended) => {
                     let reason = ended.map_or(Ok(()), |result| result.map(|_| ()));
                     this.close(index, reason);
-                    let event = this.events.pop_front().expect("closing a listener leaves an event");
+                    let event = this
+                        .events
+                        .pop_front()
+                        .expect("closing a listener leaves an event");
                     return Poll::Ready(event);
                 }
             }
@@ -284,7 +348,9 @@ fn socket_address(addr: &Multiaddr) -> Option<SocketAddr> {
         Protocol::Ip6(ip) => IpAddr::V6(ip),
         _ => return None,
     };
-    let Protocol::Tcp(port) = parts.next()? else { return None };
+    let Protocol::Tcp(port) = parts.next()? else {
+        return None;
+    };
     match (parts.next(), parts.next()) {
         (None | Some(Protocol::P2p(_)), None) => Some(SocketAddr::new(ip, port)),
         _ => None,

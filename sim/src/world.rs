@@ -105,24 +105,56 @@ pub async fn live(
         let truth = truth.clone();
         move |event| truth.watch(event)
     }));
-    let identities: BTreeMap<HostName, Identity> = scenario.hosts().map(|name| (name, identity(seed, name))).collect();
+    let identities: BTreeMap<HostName, Identity> = scenario
+        .hosts()
+        .map(|name| (name, identity(seed, name)))
+        .collect();
     let (chain, deployment, oracle) = chain(scenario, seed, &identities, &truth, violations)?;
     let oracle = Arc::new(Mutex::new(oracle));
     let chain_host = start_chain(chain, scenario, trace, violations, oracle.clone());
 
     let story = Story::new(scenario);
-    let disks: BTreeMap<HostName, SimDisk> = scenario.hosts().map(|name| (name, SimDisk::new())).collect();
+    let disks: BTreeMap<HostName, SimDisk> = scenario
+        .hosts()
+        .map(|name| (name, SimDisk::new()))
+        .collect();
     let mut targets = BTreeMap::new();
     for name in scenario.hosts() {
-        let host = host(scenario, seed, name, &identities, &disks[&name], &deployment, trace, &story, &truth, violations);
+        let host = host(
+            scenario,
+            seed,
+            name,
+            &identities,
+            &disks[&name],
+            &deployment,
+            trace,
+            &story,
+            &truth,
+            violations,
+        );
         let node = start_host(host, trace);
-        targets.insert(name, Target { node, disk: disks[&name].clone() });
+        targets.insert(
+            name,
+            Target {
+                node,
+                disk: disks[&name].clone(),
+            },
+        );
     }
 
     let strikes = faults::schedule(scenario, seed);
-    let mut faults = Some(tokio::spawn(faults::carry_out(strikes, targets, violations.clone())));
+    let mut faults = Some(tokio::spawn(faults::carry_out(
+        strikes,
+        targets,
+        violations.clone(),
+    )));
     let mut struck = Vec::new();
-    let tally = || oracle.lock().unwrap_or_else(PoisonError::into_inner).tally();
+    let tally = || {
+        oracle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tally()
+    };
     let end = Instant::now() + scenario.deadline;
     loop {
         sleep(LOOK).await;
@@ -148,12 +180,20 @@ pub async fn live(
         }
         if Instant::now() >= end {
             let missing = missing.join("; ");
-            violations.add("ends-in-time", format!("after {:?}: {missing}", scenario.deadline));
+            violations.add(
+                "ends-in-time",
+                format!("after {:?}: {missing}", scenario.deadline),
+            );
             break;
         }
     }
-    let wallets = identities.iter().map(|(name, identity)| (name.to_string(), identity.address()));
-    let others = [("treasury".to_owned(), deployment.timelock), ("token".to_owned(), deployment.token)];
+    let wallets = identities
+        .iter()
+        .map(|(name, identity)| (name.to_string(), identity.address()));
+    let others = [
+        ("treasury".to_owned(), deployment.timelock),
+        ("token".to_owned(), deployment.token),
+    ];
     let balances = chain_host.read(|chain| balances(chain, &deployment, wallets.chain(others)));
     Ok(Ending {
         balances: balances.map_err(|error| WorldError::Chain(error.to_string()))?,
@@ -161,7 +201,10 @@ pub async fn live(
         tally: tally(),
         jobs: story.job_counts(),
         faults: struck,
-        disks: disks.iter().map(|(name, disk)| (name.to_string(), disk.usage())).collect(),
+        disks: disks
+            .iter()
+            .map(|(name, disk)| (name.to_string(), disk.usage()))
+            .collect(),
     })
 }
 
@@ -173,7 +216,13 @@ fn balances(
     let supply = chain.read(deployment.token, &SmartnodesERC20::totalSupplyCall {})?;
     let mut balances = BTreeMap::from([("supply".to_owned(), supply)]);
     for (name, account) in accounts {
-        balances.insert(name, chain.read(deployment.token, &SmartnodesERC20::balanceOfCall { account })?);
+        balances.insert(
+            name,
+            chain.read(
+                deployment.token,
+                &SmartnodesERC20::balanceOfCall { account },
+            )?,
+        );
     }
     Ok(balances)
 }
@@ -182,10 +231,16 @@ fn balances(
 fn missing(scenario: &Scenario, tally: Tally, story: &Story) -> Vec<String> {
     let mut missing = story.open();
     if tally.state_updates < scenario.updates {
-        missing.push(format!("{} of {} updates are executed", tally.state_updates, scenario.updates));
+        missing.push(format!(
+            "{} of {} updates are executed",
+            tally.state_updates, scenario.updates
+        ));
     }
     if tally.unclaimed_capacity != 0 {
-        missing.push(format!("rewards for a capacity of {} are not claimed", tally.unclaimed_capacity));
+        missing.push(format!(
+            "rewards for a capacity of {} are not claimed",
+            tally.unclaimed_capacity
+        ));
     }
     if tally.open_jobs != 0 {
         missing.push(format!("{} paid jobs are not settled", tally.open_jobs));
@@ -197,7 +252,10 @@ fn missing(scenario: &Scenario, tally: Tally, story: &Story) -> Vec<String> {
 pub fn identity(seed: u64, name: HostName) -> Identity {
     let network = Keypair::ed25519_from_bytes(draw::bytes(seed, &format!("network key of {name}")))
         .expect("any 32 bytes are an ed25519 key");
-    Identity { network, wallet: wallet(seed, &name.to_string()) }
+    Identity {
+        network,
+        wallet: wallet(seed, &name.to_string()),
+    }
 }
 
 fn wallet(seed: u64, of: &str) -> PrivateKeySigner {
@@ -225,20 +283,29 @@ fn chain(
     violations: &Violations,
 ) -> Result<(Chain, Deployment, Oracle), WorldError> {
     let chain_error = |error: &dyn std::fmt::Display| WorldError::Chain(error.to_string());
-    let unix = TimeHandle::current().now_time().duration_since(std::time::UNIX_EPOCH);
+    let unix = TimeHandle::current()
+        .now_time()
+        .duration_since(std::time::UNIX_EPOCH);
     let start = unix.map_err(|error| chain_error(&error))?.as_secs();
     let deployer = wallet(seed, "the deployer");
-    let wallets = identities.values().map(Identity::address).chain([deployer.address()]);
+    let wallets = identities
+        .values()
+        .map(Identity::address)
+        .chain([deployer.address()]);
     let config = ChainConfig {
         chain_id: CHAIN_ID,
         start_timestamp: start - BEFORE_START_S,
         block_time_seconds: scenario.chain.block_time.as_secs(),
-        balances: wallets.map(|wallet| (wallet, U256::from(GAS_MONEY))).collect(),
+        balances: wallets
+            .map(|wallet| (wallet, U256::from(GAS_MONEY)))
+            .collect(),
         randomness_seed: B256::from(draw::bytes(seed, "randomness of the chain")),
         ..ChainConfig::default()
     };
     let mut chain = Chain::new(config).map_err(|error| chain_error(&error))?;
-    let validators = identities.iter().filter(|(name, _)| name.role == Role::Validator);
+    let validators = identities
+        .iter()
+        .filter(|(name, _)| name.role == Role::Validator);
     let genesis: Vec<GenesisValidator> = validators
         .map(|(_, identity)| GenesisValidator {
             wallet: identity.address(),
@@ -251,15 +318,22 @@ fn chain(
         approval_percent: scenario.chain.approval_percent,
         ..DeployParams::default()
     };
-    let deployment =
-        deploy_in_process(&mut chain, &deployer, &params).map_err(|error| WorldError::Deploy(error.to_string()))?;
+    let deployment = deploy_in_process(&mut chain, &deployer, &params)
+        .map_err(|error| WorldError::Deploy(error.to_string()))?;
     let deployed = chain.block_number();
-    chain.advance_to(start).map_err(|error| chain_error(&error))?;
+    chain
+        .advance_to(start)
+        .map_err(|error| chain_error(&error))?;
 
-    let deployed_at = chain.read(deployment.token, &SmartnodesERC20::i_deploymentTimestampCall {});
+    let deployed_at = chain.read(
+        deployment.token,
+        &SmartnodesERC20::i_deploymentTimestampCall {},
+    );
     let terms = Terms {
         genesis: genesis.len() as u64,
-        deployed_at: deployed_at.map_err(|error| chain_error(&error))?.saturating_to(),
+        deployed_at: deployed_at
+            .map_err(|error| chain_error(&error))?
+            .saturating_to(),
         interval: scenario.chain.update_interval.as_secs(),
         approval_percent: scenario.chain.approval_percent.into(),
     };
@@ -277,13 +351,21 @@ fn start_chain(
     oracle: Arc<Mutex<Oracle>>,
 ) -> ChainHost {
     let observer = move |chain: &Chain, block: &smartnodes_evm::chain::BlockSummary| {
-        oracle.lock().unwrap_or_else(PoisonError::into_inner).observe(chain, block);
+        oracle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .observe(chain, block);
     };
     let host = ChainHost::new(chain, vec![Box::new(observer)]);
     let (name, address) = CHAIN;
     let endpoint = Endpoint::new(name, address.into(), trace.clone());
-    let (running, violations, block_time) = (host.clone(), violations.clone(), scenario.chain.block_time);
-    let node = Handle::current().create_node().name(name).ip(address.into()).build();
+    let (running, violations, block_time) =
+        (host.clone(), violations.clone(), scenario.chain.block_time);
+    let node = Handle::current()
+        .create_node()
+        .name(name)
+        .ip(address.into())
+        .build();
     trace.add_node(node.id(), name);
     node.spawn(async move {
         if let Err(error) = running.run(endpoint, block_time).await {
@@ -293,7 +375,10 @@ fn start_chain(
     host
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is one part of the host, and this is where the parts meet")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is one part of the host, and this is where the parts meet"
+)]
 fn host(
     scenario: &Scenario,
     seed: u64,
@@ -306,9 +391,13 @@ fn host(
     truth: &Truth,
     violations: &Violations,
 ) -> Host {
-    let others = identities.iter().filter(|(other, _)| other.role == Role::Validator && **other != name);
+    let others = identities
+        .iter()
+        .filter(|(other, _)| other.role == Role::Validator && **other != name);
     let bootstrap = others.map(|(other, identity)| {
-        Multiaddr::from(address(*other)).with(Protocol::Tcp(NODE_PORT)).with(Protocol::P2p(identity.peer_id()))
+        Multiaddr::from(address(*other))
+            .with(Protocol::Tcp(NODE_PORT))
+            .with(Protocol::P2p(identity.peer_id()))
     });
     let listen = Multiaddr::from(Ipv4Addr::UNSPECIFIED).with(Protocol::Tcp(NODE_PORT));
     let config = NodeConfig {
@@ -327,9 +416,21 @@ fn host(
         p2p: P2pSettings::default(),
         chain: ChainSettings::default(),
     };
-    let wallet = |host: &HostName| identities.get(host).map(Identity::address).unwrap_or(Address::ZERO);
-    let transfers = scenario.transfers.iter().enumerate().filter(|(_, transfer)| transfer.from == name);
-    let user = scenario.users.get(name.number - 1).filter(|_| name.role == Role::User);
+    let wallet = |host: &HostName| {
+        identities
+            .get(host)
+            .map(Identity::address)
+            .unwrap_or(Address::ZERO)
+    };
+    let transfers = scenario
+        .transfers
+        .iter()
+        .enumerate()
+        .filter(|(_, transfer)| transfer.from == name);
+    let user = scenario
+        .users
+        .get(name.number - 1)
+        .filter(|_| name.role == Role::User);
     Host {
         name,
         identity: identities[&name].clone(),
@@ -339,7 +440,9 @@ fn host(
         chain: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
         deployment: deployment.clone(),
         jobs: user.map(|user| user.jobs.clone()).unwrap_or_default(),
-        transfers: transfers.map(|(index, transfer)| (index, *transfer, wallet(&transfer.to))).collect(),
+        transfers: transfers
+            .map(|(index, transfer)| (index, *transfer, wallet(&transfer.to)))
+            .collect(),
         seed,
         story: story.clone(),
         truth: truth.clone(),
@@ -350,7 +453,12 @@ fn host(
 fn start_host(host: Host, trace: &Trace) -> madsim::task::NodeId {
     let (name, ip) = (host.name.to_string(), host.endpoint.address());
     let host = Arc::new(host);
-    let node = Handle::current().create_node().name(&name).ip(ip).init(move || host.clone().run()).build();
+    let node = Handle::current()
+        .create_node()
+        .name(&name)
+        .ip(ip)
+        .init(move || host.clone().run())
+        .build();
     debug_assert_ne!(name, SIMULATOR);
     trace.add_node(node.id(), &name);
     node.id()

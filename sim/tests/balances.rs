@@ -1,6 +1,9 @@
 //! The exact wei of every balance after the whitepaper's story, from first principles: nothing here asks a contract.
 #![cfg(madsim)]
-#![allow(clippy::disallowed_methods, reason = "tests run outside of the simulation")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run outside of the simulation"
+)]
 
 mod common;
 
@@ -24,20 +27,34 @@ fn updates(trace: &str) -> BTreeMap<u64, Update> {
     let mut executed = std::collections::BTreeSet::new();
     for line in trace.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let (host, fields) = (line["host"].as_str().unwrap_or_default().to_owned(), &line["fields"]);
+        let (host, fields) = (
+            line["host"].as_str().unwrap_or_default().to_owned(),
+            &line["fields"],
+        );
         // Here each round makes an update, so their numbers are the same.
         let number = |name: &str| fields[name].as_u64().unwrap();
         match line["message"].as_str() {
             Some("voted") => {
                 let round = number("round");
-                assert!(!executed.contains(&round), "a vote after the execution would not be paid");
+                assert!(
+                    !executed.contains(&round),
+                    "a vote after the execution would not be paid"
+                );
                 updates.entry(round).or_default().voters.push(host);
             }
             Some("executed") => drop(executed.insert(number("round"))),
             Some("reward claimed") => {
                 let capacity = &fields["capacity"];
-                let capacity = capacity.as_u64().map(u128::from).or_else(|| capacity.as_str()?.parse().ok()).unwrap();
-                updates.entry(number("distribution")).or_default().capacities.insert(host, capacity);
+                let capacity = capacity
+                    .as_u64()
+                    .map(u128::from)
+                    .or_else(|| capacity.as_str()?.parse().ok())
+                    .unwrap();
+                updates
+                    .entry(number("distribution"))
+                    .or_default()
+                    .capacities
+                    .insert(host, capacity);
             }
             _ => {}
         }
@@ -48,7 +65,11 @@ fn updates(trace: &str) -> BTreeMap<u64, Update> {
 #[test]
 fn every_balance_is_exact_to_the_wei() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run("scenarios/baseline/first-update.toml", 7, &["--out", folder.path().to_str().unwrap()]);
+    let output = run(
+        "scenarios/baseline/first-update.toml",
+        7,
+        &["--out", folder.path().to_str().unwrap()],
+    );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let record = record(&output);
     let updates = updates(&std::fs::read_to_string(folder.path().join("trace.jsonl")).unwrap());
@@ -73,7 +94,8 @@ fn every_balance_is_exact_to_the_wei() {
         for voter in &update.voters {
             *expected.entry(voter.clone()).or_default() += each;
         }
-        *expected.entry("treasury".to_owned()).or_default() += pool - workers - each * update.voters.len() as u128;
+        *expected.entry("treasury".to_owned()).or_default() +=
+            pool - workers - each * update.voters.len() as u128;
         // What is not claimed consists of payments in the proportion of the pool; the rest of it is never minted.
         let from_payments = payments * 85 / 100;
         let handed_on = from_payments - from_payments * (workers - claimed) / workers;
@@ -87,9 +109,15 @@ fn every_balance_is_exact_to_the_wei() {
     expected.insert("supply".to_owned(), supply);
 
     let balances = record["balances"].as_object().unwrap();
-    let found: BTreeMap<String, u128> =
-        balances.iter().map(|(name, wei)| (name.clone(), wei.as_str().unwrap().parse().unwrap())).collect();
+    let found: BTreeMap<String, u128> = balances
+        .iter()
+        .map(|(name, wei)| (name.clone(), wei.as_str().unwrap().parse().unwrap()))
+        .collect();
     assert_eq!(found, expected);
-    let held: u128 = found.iter().filter(|(name, _)| *name != "supply").map(|(_, wei)| wei).sum();
+    let held: u128 = found
+        .iter()
+        .filter(|(name, _)| *name != "supply")
+        .map(|(_, wei)| wei)
+        .sum();
     assert_eq!(held, supply, "every wei is somewhere");
 }

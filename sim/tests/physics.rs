@@ -1,14 +1,17 @@
 //! The physics on their own: libp2p over the wire, alloy over the wire to a chain, crashes and bad networks.
 #![cfg(madsim)]
-#![allow(clippy::disallowed_methods, reason = "time is virtual inside the runtime")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "time is virtual inside the runtime"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use alloy::network::Ethereum;
+use alloy::primitives::U256;
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
-use alloy::primitives::U256;
 use futures::StreamExt;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
@@ -46,11 +49,19 @@ fn swarm(endpoint: Endpoint, key: u8) -> Swarm<ping::Behaviour> {
         .boxed();
     let behaviour = ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(1)));
     let config = SwarmConfig::with_executor(|task| drop(tokio::spawn(task)));
-    Swarm::new(transport, behaviour, key.public().to_peer_id(), config.with_idle_connection_timeout(Duration::MAX))
+    Swarm::new(
+        transport,
+        behaviour,
+        key.public().to_peer_id(),
+        config.with_idle_connection_timeout(Duration::MAX),
+    )
 }
 
 fn peer(key: u8) -> PeerId {
-    Keypair::ed25519_from_bytes([key; 32]).unwrap().public().to_peer_id()
+    Keypair::ed25519_from_bytes([key; 32])
+        .unwrap()
+        .public()
+        .to_peer_id()
 }
 
 /// Two hosts ping each other; returns the round trips that the dialler measured.
@@ -58,7 +69,9 @@ async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
     let (listener, endpoint) = host("listener", [10, 0, 0, 1].into(), trace);
     listener.spawn(async move {
         let mut swarm = swarm(endpoint, 1);
-        swarm.listen_on("/ip4/0.0.0.0/tcp/4001".parse().unwrap()).unwrap();
+        swarm
+            .listen_on("/ip4/0.0.0.0/tcp/4001".parse().unwrap())
+            .unwrap();
         loop {
             swarm.next().await;
         }
@@ -67,13 +80,19 @@ async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
     let (dialler, endpoint) = host("dialler", [10, 0, 0, 2].into(), trace);
     let measured = dialler.spawn(async move {
         let mut swarm = swarm(endpoint, 2);
-        let address: Multiaddr = format!("/ip4/10.0.0.1/tcp/4001/p2p/{}", peer(1)).parse().unwrap();
+        let address: Multiaddr = format!("/ip4/10.0.0.1/tcp/4001/p2p/{}", peer(1))
+            .parse()
+            .unwrap();
         swarm.dial(address.clone()).unwrap();
         let mut trips = Vec::new();
         while trips.len() < count {
             match swarm.next().await {
-                Some(SwarmEvent::Behaviour(ping::Event { result, .. })) => trips.push(result.unwrap()),
-                Some(SwarmEvent::OutgoingConnectionError { .. }) => swarm.dial(address.clone()).unwrap(),
+                Some(SwarmEvent::Behaviour(ping::Event { result, .. })) => {
+                    trips.push(result.unwrap())
+                }
+                Some(SwarmEvent::OutgoingConnectionError { .. }) => {
+                    swarm.dial(address.clone()).unwrap()
+                }
                 _ => {}
             }
         }
@@ -88,11 +107,19 @@ fn libp2p_runs_over_the_wire_and_every_message_is_on_record() {
     runtime(0.0).block_on(async {
         trace.start();
         let trips = pings(&trace, 5).await;
-        assert!(trips.iter().all(|trip| (40..70).contains(&trip.as_millis())), "{trips:?}");
+        assert!(
+            trips
+                .iter()
+                .all(|trip| (40..70).contains(&trip.as_millis())),
+            "{trips:?}"
+        );
         let recorded = trace.finish();
         let there = recorded.traffic[&("dialler".to_owned(), "listener".to_owned())];
         let back = recorded.traffic[&("listener".to_owned(), "dialler".to_owned())];
-        assert!(there.messages >= 5 && back.messages >= 5 && there.bytes > there.messages, "{recorded:?}");
+        assert!(
+            there.messages >= 5 && back.messages >= 5 && there.bytes > there.messages,
+            "{recorded:?}"
+        );
         assert_eq!(recorded.lines, there.messages + back.messages);
     });
 }
@@ -101,7 +128,9 @@ fn libp2p_runs_over_the_wire_and_every_message_is_on_record() {
 fn a_lossy_wire_is_slow_and_loses_nothing() {
     let trace = Trace::new(None);
     runtime(0.5).block_on(async {
-        let trips = timeout(Duration::from_secs(600), pings(&trace, 20)).await.expect("all arrive");
+        let trips = timeout(Duration::from_secs(600), pings(&trace, 20))
+            .await
+            .expect("all arrive");
         // Half of all messages are sent again, some many times.
         assert!(trips.iter().any(|trip| trip.as_millis() > 70), "{trips:?}");
     });
@@ -114,20 +143,42 @@ fn an_address_of_another_host_cannot_be_listened_on_and_a_foreign_one_not_dialle
         let (node, endpoint) = host("host", [10, 0, 0, 1].into(), &trace);
         let checked = node.spawn(async move {
             let mut swarm = swarm(endpoint, 1);
-            assert!(swarm.listen_on("/ip4/10.0.0.9/tcp/1".parse().unwrap()).is_err());
-            assert!(swarm.listen_on("/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap()).is_err());
-            swarm.listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap()).unwrap();
-            let SwarmEvent::NewListenAddr { address, listener_id } = swarm.next().await.unwrap() else {
+            assert!(
+                swarm
+                    .listen_on("/ip4/10.0.0.9/tcp/1".parse().unwrap())
+                    .is_err()
+            );
+            assert!(
+                swarm
+                    .listen_on("/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap())
+                    .is_err()
+            );
+            swarm
+                .listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap())
+                .unwrap();
+            let SwarmEvent::NewListenAddr {
+                address,
+                listener_id,
+            } = swarm.next().await.unwrap()
+            else {
                 panic!("it listens")
             };
             assert_eq!(address, "/ip4/10.0.0.1/tcp/4001".parse().unwrap());
             assert!(swarm.remove_listener(listener_id));
             assert!(!swarm.remove_listener(listener_id));
-            let SwarmEvent::ExpiredListenAddr { .. } = swarm.next().await.unwrap() else { panic!("it ends") };
-            let SwarmEvent::ListenerClosed { .. } = swarm.next().await.unwrap() else { panic!("it is closed") };
+            let SwarmEvent::ExpiredListenAddr { .. } = swarm.next().await.unwrap() else {
+                panic!("it ends")
+            };
+            let SwarmEvent::ListenerClosed { .. } = swarm.next().await.unwrap() else {
+                panic!("it is closed")
+            };
             // The port is free again.
-            swarm.listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap()).unwrap();
-            let SwarmEvent::NewListenAddr { .. } = swarm.next().await.unwrap() else { panic!("it listens again") };
+            swarm
+                .listen_on("/ip4/10.0.0.1/tcp/4001".parse().unwrap())
+                .unwrap();
+            let SwarmEvent::NewListenAddr { .. } = swarm.next().await.unwrap() else {
+                panic!("it listens again")
+            };
         });
         checked.await.unwrap();
     });
@@ -160,12 +211,21 @@ fn alloy_speaks_to_a_chain_that_mines_on_virtual_time() {
                 async { provider.get_block_number().await },
                 async { provider.get_balance(Default::default()).await },
             );
-            assert_eq!((id.unwrap(), head.unwrap(), balance.unwrap()), (31_337, 50, U256::ZERO));
-            let refused = provider.raw_request::<_, String>("eth_nonsense".into(), ()).await.unwrap_err();
+            assert_eq!(
+                (id.unwrap(), head.unwrap(), balance.unwrap()),
+                (31_337, 50, U256::ZERO)
+            );
+            let refused = provider
+                .raw_request::<_, String>("eth_nonsense".into(), ())
+                .await
+                .unwrap_err();
             assert!(refused.to_string().contains("eth_nonsense"), "{refused}");
         });
         asked.await.unwrap();
-        assert_eq!(chain.read(Chain::timestamp) - chain.read(|c| c.config().start_timestamp), 100);
+        assert_eq!(
+            chain.read(Chain::timestamp) - chain.read(|c| c.config().start_timestamp),
+            100
+        );
     });
 }
 
@@ -181,7 +241,10 @@ fn a_chain_that_is_away_is_an_error_in_time_and_back_again_afterwards() {
         let ask = |provider: RootProvider| {
             node.spawn(async move {
                 let start = Instant::now();
-                (provider.get_block_number().await.map_err(|e| e.to_string()), start.elapsed())
+                (
+                    provider.get_block_number().await.map_err(|e| e.to_string()),
+                    start.elapsed(),
+                )
             })
         };
         sleep(Duration::from_secs(1)).await;
@@ -195,6 +258,13 @@ fn a_chain_that_is_away_is_an_error_in_time_and_back_again_afterwards() {
         assert!(ask(provider.clone()).await.unwrap().0.is_ok());
         // Gone: refused at once, on a connection that was open too.
         Handle::current().kill(server_node.id());
-        assert!(ask(provider.clone()).await.unwrap().0.unwrap_err().contains("cannot reach"));
+        assert!(
+            ask(provider.clone())
+                .await
+                .unwrap()
+                .0
+                .unwrap_err()
+                .contains("cannot reach")
+        );
     });
 }

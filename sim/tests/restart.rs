@@ -7,13 +7,23 @@ use common::{record, run};
 
 /// Runs the scenario with some seeds. `SMARTNODES_SEEDS` asks for more: the promise is for 50.
 fn holds_for_seeds(scenario: &str) {
-    let seeds = std::env::var("SMARTNODES_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let seeds = std::env::var("SMARTNODES_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2);
     for seed in 1..=seeds {
         let record = record(&run(scenario, seed, &[]));
         assert_eq!(record["outcome"], "held", "seed {seed}: {record}");
         assert_eq!(record["jobs"]["completed"], 2, "seed {seed}: {record}");
-        assert_eq!(record["faults"].as_array().map(Vec::len), Some(1), "seed {seed}: {record}");
-        assert!(record["state_updates"].as_u64() >= Some(2), "seed {seed}: {record}");
+        assert_eq!(
+            record["faults"].as_array().map(Vec::len),
+            Some(1),
+            "seed {seed}: {record}"
+        );
+        assert!(
+            record["state_updates"].as_u64() >= Some(2),
+            "seed {seed}: {record}"
+        );
     }
 }
 

@@ -132,9 +132,25 @@ impl Books {
     /// Enters what one transaction did, at a block's time in chain seconds, and says which rules it breaks.
     pub fn transaction(&mut self, timestamp: u64, seen: &[Seen]) -> Vec<Broken> {
         let mut broke = Broke::default();
-        let sum = |of: fn(&Seen) -> Option<U256>| seen.iter().filter_map(of).fold(U256::ZERO, U256::saturating_add);
-        let minted = sum(|s| if let Seen::Minted(value) = s { Some(*value) } else { None });
-        let burned = sum(|s| if let Seen::Burned(value) = s { Some(*value) } else { None });
+        let sum = |of: fn(&Seen) -> Option<U256>| {
+            seen.iter()
+                .filter_map(of)
+                .fold(U256::ZERO, U256::saturating_add)
+        };
+        let minted = sum(|s| {
+            if let Seen::Minted(value) = s {
+                Some(*value)
+            } else {
+                None
+            }
+        });
+        let burned = sum(|s| {
+            if let Seen::Burned(value) = s {
+                Some(*value)
+            } else {
+                None
+            }
+        });
         self.supply = self.supply.saturating_add(minted).saturating_sub(burned);
 
         let mut explained = U256::ZERO;
@@ -146,13 +162,24 @@ impl Books {
                 Seen::Distributed { id, pool } => {
                     explained += self.distributed(*id, *pool, timestamp, seen, &mut broke);
                 }
-                Seen::Claimed { id, account, amount } => {
+                Seen::Claimed {
+                    id,
+                    account,
+                    amount,
+                } => {
                     explained += self.claimed(*id, *account, *amount, minted, seen, &mut broke);
                 }
-                Seen::Executed { round, proposal, distribution } => {
+                Seen::Executed {
+                    round,
+                    proposal,
+                    distribution,
+                } => {
                     self.executed(*round, *proposal, *distribution, seen, &mut broke);
                 }
-                Seen::Minted(_) | Seen::Burned(_) | Seen::ClaimCall { .. } | Seen::ExecuteCall { .. } => {}
+                Seen::Minted(_)
+                | Seen::Burned(_)
+                | Seen::ClaimCall { .. }
+                | Seen::ExecuteCall { .. } => {}
                 Seen::ValidatorAdded(_)
                 | Seen::ValidatorRemoved(_)
                 | Seen::RoundOpened { .. }
@@ -163,7 +190,9 @@ impl Books {
             self.genesis_minted = true;
             explained = U256::from(GENESIS_EACH) * U256::from(self.terms.genesis);
         }
-        broke.unless(minted == explained, "supply", || format!("minted {minted}, of which {explained} is explained"));
+        broke.unless(minted == explained, "supply", || {
+            format!("minted {minted}, of which {explained} is explained")
+        });
         broke.0
     }
 
@@ -171,41 +200,77 @@ impl Books {
         match event {
             Seen::JobCreated { job, payment, sno } => {
                 let again = self.settled_jobs.contains(job);
-                let before = self.open_jobs.insert(*job, Job { payment: *payment, sno: *sno });
-                broke.unless(before.is_none() && !again, "job-id-used-once", || format!("job {job} was created twice"));
+                let before = self.open_jobs.insert(
+                    *job,
+                    Job {
+                        payment: *payment,
+                        sno: *sno,
+                    },
+                );
+                broke.unless(before.is_none() && !again, "job-id-used-once", || {
+                    format!("job {job} was created twice")
+                });
             }
             Seen::JobCompleted { job, payment, sno } => {
                 let open = self.open_jobs.remove(job);
-                let as_escrowed = open.is_some_and(|open| open.payment == *payment && open.sno == *sno);
-                broke.unless(as_escrowed, "escrow", || format!("job {job} releases {payment}, which is not its escrow"));
+                let as_escrowed =
+                    open.is_some_and(|open| open.payment == *payment && open.sno == *sno);
+                broke.unless(as_escrowed, "escrow", || {
+                    format!("job {job} releases {payment}, which is not its escrow")
+                });
                 if *sno {
                     self.released = self.released.saturating_add(*payment);
                 }
             }
             Seen::JobCancelled { job } => {
                 let open = self.open_jobs.remove(job).is_some();
-                broke.unless(open, "escrow", || format!("job {job} is refunded and was not open"));
+                broke.unless(open, "escrow", || {
+                    format!("job {job} is refunded and was not open")
+                });
             }
             _ => {}
         }
     }
 
     /// Returns what the distribution itself must mint.
-    fn distributed(&mut self, id: u64, pool: U256, timestamp: u64, seen: &[Seen], broke: &mut Broke) -> U256 {
+    fn distributed(
+        &mut self,
+        id: u64,
+        pool: U256,
+        timestamp: u64,
+        seen: &[Seen],
+        broke: &mut Broke,
+    ) -> U256 {
         let next = self.distributions.len() as u64 + 1;
-        broke.unless(id == next, "distribution-ids-without-gaps", || format!("distribution {id} follows {}", next - 1));
-        let call = seen.iter().find_map(|s| if let Seen::ExecuteCall { capacity, .. } = s { Some(*capacity) } else { None });
+        broke.unless(id == next, "distribution-ids-without-gaps", || {
+            format!("distribution {id} follows {}", next - 1)
+        });
+        let call = seen.iter().find_map(|s| {
+            if let Seen::ExecuteCall { capacity, .. } = s {
+                Some(*capacity)
+            } else {
+                None
+            }
+        });
         let capacity: u128 = call.unwrap_or_default().saturating_to();
-        let payments = if capacity == 0 { 0 } else { std::mem::take(&mut self.released) };
+        let payments = if capacity == 0 {
+            0
+        } else {
+            std::mem::take(&mut self.released)
+        };
         let emission = self.emission(timestamp);
         let expected = emission.saturating_add(payments);
         broke.unless(pool == U256::from(expected), "emission", || {
             format!("distribution {id} has {pool}, and {emission} of emission with {payments} of payments is {expected}")
         });
         let workers = expected / 100 * WORKERS_PERCENT + expected % 100 * WORKERS_PERCENT / 100;
-        let from_payments = payments / 100 * WORKERS_PERCENT + payments % 100 * WORKERS_PERCENT / 100;
+        let from_payments =
+            payments / 100 * WORKERS_PERCENT + payments % 100 * WORKERS_PERCENT / 100;
         let pool_minted = workers - from_payments;
-        let mut distribution = Distribution { capacity, ..Distribution::default() };
+        let mut distribution = Distribution {
+            capacity,
+            ..Distribution::default()
+        };
         if capacity != 0 {
             (distribution.pool, distribution.pool_minted) = (workers, pool_minted);
         }
@@ -225,32 +290,55 @@ impl Books {
     ) -> U256 {
         self.claims += 1;
         let Some(distribution) = self.distributions.get_mut(&id) else {
-            broke.unless(false, "claims-within-pool", || format!("{account} claims from distribution {id}, which is none"));
+            broke.unless(false, "claims-within-pool", || {
+                format!("{account} claims from distribution {id}, which is none")
+            });
             return U256::ZERO;
         };
         let called = seen.iter().find_map(|s| match s {
-            Seen::ClaimCall { id: of, account: by, capacity } if *of == id && *by == account => Some(*capacity),
+            Seen::ClaimCall {
+                id: of,
+                account: by,
+                capacity,
+            } if *of == id && *by == account => Some(*capacity),
             _ => None,
         });
         let capacity: u128 = called.unwrap_or_default().saturating_to();
         let first = distribution.accounts.insert(account);
-        broke.unless(first, "one-claim-each", || format!("{account} claims twice from distribution {id}"));
+        broke.unless(first, "one-claim-each", || {
+            format!("{account} claims twice from distribution {id}")
+        });
 
-        let due = U256::from(distribution.pool) * U256::from(capacity) / U256::from(distribution.capacity.max(1));
+        let due = U256::from(distribution.pool) * U256::from(capacity)
+            / U256::from(distribution.capacity.max(1));
         broke.unless(amount == due, "claim-is-the-share", || {
             format!("{account} is paid {amount} from distribution {id}, its share is {due}")
         });
         let amount: u128 = amount.saturating_to();
         distribution.claimed = distribution.claimed.saturating_add(amount);
         distribution.claimed_capacity = distribution.claimed_capacity.saturating_add(capacity);
-        broke.unless(distribution.claimed <= distribution.pool, "claims-within-pool", || {
-            format!("{} claimed of {} in distribution {id}", distribution.claimed, distribution.pool)
-        });
+        broke.unless(
+            distribution.claimed <= distribution.pool,
+            "claims-within-pool",
+            || {
+                format!(
+                    "{} claimed of {} in distribution {id}",
+                    distribution.claimed, distribution.pool
+                )
+            },
+        );
         let minted: u128 = minted.min(U256::from(amount)).saturating_to();
         distribution.claimed_minted = distribution.claimed_minted.saturating_add(minted);
-        broke.unless(distribution.claimed_minted <= distribution.pool_minted, "supply", || {
-            format!("claims of distribution {id} minted more than its emission of {}", distribution.pool_minted)
-        });
+        broke.unless(
+            distribution.claimed_minted <= distribution.pool_minted,
+            "supply",
+            || {
+                format!(
+                    "claims of distribution {id} minted more than its emission of {}",
+                    distribution.pool_minted
+                )
+            },
+        );
         let total = self.claimed_capacity.entry(account).or_default();
         *total = total.saturating_add(capacity);
         let computed = self.truth.capacity_of(account);
@@ -261,32 +349,63 @@ impl Books {
     }
 
     fn executed(&mut self, number: u64, proposal: B256, id: u64, seen: &[Seen], broke: &mut Broke) {
-        broke.unless(number > self.last_executed_round, "one-execution-a-round", || {
-            format!("round {number} executes after round {}", self.last_executed_round)
-        });
+        broke.unless(
+            number > self.last_executed_round,
+            "one-execution-a-round",
+            || {
+                format!(
+                    "round {number} executes after round {}",
+                    self.last_executed_round
+                )
+            },
+        );
         self.last_executed_round = self.last_executed_round.max(number);
         let last = self.distributions.len() as u64;
-        broke.unless(id == last, "distribution-ids-without-gaps", || format!("round {number} names {id}, made {last}"));
+        broke.unless(id == last, "distribution-ids-without-gaps", || {
+            format!("round {number} names {id}, made {last}")
+        });
         match self.round.take().filter(|round| round.number == number) {
-            None => broke.unless(false, "one-execution-a-round", || format!("round {number} executes and is not open")),
+            None => broke.unless(false, "one-execution-a-round", || {
+                format!("round {number} executes and is not open")
+            }),
             Some(round) => {
-                let votes = round.votes.values().filter(|hash| **hash == proposal).count() as u64;
+                let votes = round
+                    .votes
+                    .values()
+                    .filter(|hash| **hash == proposal)
+                    .count() as u64;
                 let required = self.required(round.snapshot);
                 broke.unless(votes >= required, "approved", || {
-                    format!("round {number} executes with {votes} votes, {required} of {} are required", round.snapshot)
+                    format!(
+                        "round {number} executes with {votes} votes, {required} of {} are required",
+                        round.snapshot
+                    )
                 });
             }
         }
         for event in seen {
-            let Seen::ExecuteCall { capacity, jobs } = event else { continue };
-            self.settled_capacity = self.settled_capacity.saturating_add(capacity.saturating_to());
+            let Seen::ExecuteCall { capacity, jobs } = event else {
+                continue;
+            };
+            self.settled_capacity = self
+                .settled_capacity
+                .saturating_add(capacity.saturating_to());
             let computed = self.truth.capacity();
-            broke.unless(self.settled_capacity <= computed, "executed-is-true", || {
-                format!("updates pay for a capacity of {}, workers have computed {computed}", self.settled_capacity)
-            });
+            broke.unless(
+                self.settled_capacity <= computed,
+                "executed-is-true",
+                || {
+                    format!(
+                        "updates pay for a capacity of {}, workers have computed {computed}",
+                        self.settled_capacity
+                    )
+                },
+            );
             for job in jobs {
                 let first = self.settled_jobs.insert(*job);
-                broke.unless(first, "job-settled-once", || format!("job {job} is settled twice"));
+                broke.unless(first, "job-settled-once", || {
+                    format!("job {job} is settled twice")
+                });
                 let why = self.truth.not_done(*job);
                 broke.unless(why.is_none(), "executed-is-true", || {
                     format!("job {job} is settled: {}", why.unwrap_or_default())
@@ -307,14 +426,20 @@ impl Books {
                     round.snapshot = round.snapshot.saturating_sub(1);
                 }
             }
-            Seen::RoundOpened { round, snapshot, required } => {
+            Seen::RoundOpened {
+                round,
+                snapshot,
+                required,
+            } => {
                 let members = self.members.len() as u64;
                 broke.unless(*snapshot <= members, "votes-of-the-snapshot", || {
                     format!("round {round} counts {snapshot} validators, there are {members}")
                 });
                 let expected = self.required(*snapshot);
                 broke.unless(*required == expected, "approved", || {
-                    format!("round {round} asks for {required} of {snapshot}, it must be {expected}")
+                    format!(
+                        "round {round} asks for {required} of {snapshot}, it must be {expected}"
+                    )
                 });
                 self.round = Some(Round {
                     number: *round,
@@ -323,13 +448,21 @@ impl Books {
                     votes: BTreeMap::new(),
                 });
             }
-            Seen::Voted { round, validator, proposal } => {
+            Seen::Voted {
+                round,
+                validator,
+                proposal,
+            } => {
                 let Some(open) = self.round.as_mut().filter(|open| open.number == *round) else {
-                    return broke.unless(false, "votes-of-the-snapshot", || format!("a vote in round {round}, not open"));
+                    return broke.unless(false, "votes-of-the-snapshot", || {
+                        format!("a vote in round {round}, not open")
+                    });
                 };
-                broke.unless(open.members.contains(validator), "votes-of-the-snapshot", || {
-                    format!("{validator} votes in round {round} and is not in its snapshot")
-                });
+                broke.unless(
+                    open.members.contains(validator),
+                    "votes-of-the-snapshot",
+                    || format!("{validator} votes in round {round} and is not in its snapshot"),
+                );
                 let before = open.votes.insert(*validator, *proposal);
                 broke.unless(before.is_none(), "votes-of-the-snapshot", || {
                     format!("{validator} votes twice in round {round}")
@@ -343,16 +476,48 @@ impl Books {
     pub fn compare(&self, balances: &Balances) -> Vec<Broken> {
         let mut broke = Broke::default();
         let mut equal = |invariant, what: &str, chain: U256, books: U256| {
-            broke.unless(chain == books, invariant, || format!("{what} is {chain} on chain, {books} by the logs"));
+            broke.unless(chain == books, invariant, || {
+                format!("{what} is {chain} on chain, {books} by the logs")
+            });
         };
         equal("supply", "the total supply", balances.supply, self.supply);
-        let unclaimed: u128 = self.distributions.values().map(|d| d.pool.saturating_sub(d.claimed)).sum();
-        equal("unclaimed", "what is unclaimed", U256::from(balances.unclaimed), U256::from(unclaimed));
-        let escrow = |sno| self.open_jobs.values().filter(|j| j.sno == sno).map(|j| U256::from(j.payment)).sum();
-        equal("escrow", "SNO in escrow", U256::from(balances.escrowed), escrow(true));
-        equal("escrow", "ETH in escrow", U256::from(balances.escrowed_eth), escrow(false));
+        let unclaimed: u128 = self
+            .distributions
+            .values()
+            .map(|d| d.pool.saturating_sub(d.claimed))
+            .sum();
+        equal(
+            "unclaimed",
+            "what is unclaimed",
+            U256::from(balances.unclaimed),
+            U256::from(unclaimed),
+        );
+        let escrow = |sno| {
+            self.open_jobs
+                .values()
+                .filter(|j| j.sno == sno)
+                .map(|j| U256::from(j.payment))
+                .sum()
+        };
+        equal(
+            "escrow",
+            "SNO in escrow",
+            U256::from(balances.escrowed),
+            escrow(true),
+        );
+        equal(
+            "escrow",
+            "ETH in escrow",
+            U256::from(balances.escrowed_eth),
+            escrow(false),
+        );
         let ids = U256::from(self.distributions.len());
-        equal("distribution-ids-without-gaps", "the last distribution", balances.last_distribution, ids);
+        equal(
+            "distribution-ids-without-gaps",
+            "the last distribution",
+            balances.last_distribution,
+            ids,
+        );
         broke.0
     }
 
@@ -361,7 +526,11 @@ impl Books {
         Tally {
             state_updates: self.distributions.len() as u64,
             claims: self.claims,
-            unclaimed_capacity: self.distributions.values().map(|d| d.capacity.saturating_sub(d.claimed_capacity)).sum(),
+            unclaimed_capacity: self
+                .distributions
+                .values()
+                .map(|d| d.capacity.saturating_sub(d.claimed_capacity))
+                .sum(),
             open_jobs: self.open_jobs.len() as u64,
         }
     }

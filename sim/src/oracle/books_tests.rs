@@ -17,7 +17,12 @@ fn hash(n: u8) -> B256 {
 /// Books after the deployment with three validators, and the truth behind them.
 fn books() -> (Books, Truth) {
     let truth = Truth::default();
-    let terms = Terms { genesis: 3, deployed_at: 1_000, interval: INTERVAL, approval_percent: 66 };
+    let terms = Terms {
+        genesis: 3,
+        deployed_at: 1_000,
+        interval: INTERVAL,
+        approval_percent: 66,
+    };
     let mut books = Books::new(terms, truth.clone());
     let mut deployment: Vec<Seen> = (1..=3).map(|n| Seen::ValidatorAdded(account(n))).collect();
     deployment.extend((1..=3).map(|_| Seen::Minted(U256::from(GENESIS_EACH))));
@@ -26,8 +31,16 @@ fn books() -> (Books, Truth) {
 }
 
 fn voted(round: u64, votes: &[(u8, u8)]) -> Vec<Seen> {
-    let mut seen = vec![Seen::RoundOpened { round, snapshot: 3, required: 2 }];
-    let cast = |(who, what): &(u8, u8)| Seen::Voted { round, validator: account(*who), proposal: hash(*what) };
+    let mut seen = vec![Seen::RoundOpened {
+        round,
+        snapshot: 3,
+        required: 2,
+    }];
+    let cast = |(who, what): &(u8, u8)| Seen::Voted {
+        round,
+        validator: account(*who),
+        proposal: hash(*what),
+    };
     seen.extend(votes.iter().map(cast));
     seen
 }
@@ -36,20 +49,42 @@ fn voted(round: u64, votes: &[(u8, u8)]) -> Vec<Seen> {
 fn update(round: u64, capacity: u64, jobs: &[B256], payments: u128) -> Vec<Seen> {
     let pool = 45_000 * SNO + payments;
     let minted = 45_000 * SNO - (pool * 85 / 100 - payments * 85 / 100);
-    let mut seen = vec![Seen::ExecuteCall { capacity: U256::from(capacity), jobs: jobs.to_vec() }];
+    let mut seen = vec![Seen::ExecuteCall {
+        capacity: U256::from(capacity),
+        jobs: jobs.to_vec(),
+    }];
     if payments != 0 {
-        seen.extend(jobs.iter().map(|job| Seen::JobCompleted { job: *job, payment: payments, sno: true }));
+        seen.extend(jobs.iter().map(|job| Seen::JobCompleted {
+            job: *job,
+            payment: payments,
+            sno: true,
+        }));
     }
-    seen.push(Seen::Distributed { id: round, pool: U256::from(pool) });
+    seen.push(Seen::Distributed {
+        id: round,
+        pool: U256::from(pool),
+    });
     seen.push(Seen::Minted(U256::from(minted)));
-    seen.push(Seen::Executed { round, proposal: hash(9), distribution: round });
+    seen.push(Seen::Executed {
+        round,
+        proposal: hash(9),
+        distribution: round,
+    });
     seen
 }
 
 fn claim(id: u64, who: u8, capacity: u64, amount: u128, minted: u128) -> Vec<Seen> {
     vec![
-        Seen::ClaimCall { id, account: account(who), capacity: U256::from(capacity) },
-        Seen::Claimed { id, account: account(who), amount: U256::from(amount) },
+        Seen::ClaimCall {
+            id,
+            account: account(who),
+            capacity: U256::from(capacity),
+        },
+        Seen::Claimed {
+            id,
+            account: account(who),
+            amount: U256::from(amount),
+        },
         Seen::Minted(U256::from(minted)),
     ]
 }
@@ -73,21 +108,45 @@ fn one_update() -> (Books, Truth) {
 fn an_honest_story_breaks_nothing() {
     let (mut books, truth) = one_update();
     let pool = 38_250 * SNO;
-    assert_eq!(books.transaction(DUE, &claim(1, 11, 60, pool * 60 / 100, pool * 60 / 100)), []);
-    assert_eq!(books.tally(), Tally { state_updates: 1, claims: 1, unclaimed_capacity: 40, open_jobs: 0 });
+    assert_eq!(
+        books.transaction(DUE, &claim(1, 11, 60, pool * 60 / 100, pool * 60 / 100)),
+        []
+    );
+    assert_eq!(
+        books.tally(),
+        Tally {
+            state_updates: 1,
+            claims: 1,
+            unclaimed_capacity: 40,
+            open_jobs: 0
+        }
+    );
 
-    let escrowed = Seen::JobCreated { job: hash(8), payment: 50 * SNO as u128, sno: true };
+    let escrowed = Seen::JobCreated {
+        job: hash(8),
+        payment: 50 * SNO as u128,
+        sno: true,
+    };
     assert_eq!(books.transaction(DUE, &[escrowed]), []);
     truth.submitted(hash(8), 1);
     truth.computed(hash(3), account(12), 10, Some((hash(8), 0)));
     assert_eq!(books.transaction(DUE, &voted(2, &[(1, 9), (3, 9)])), []);
-    assert_eq!(books.transaction(DUE, &update(2, 10, &[hash(8)], 50 * SNO)), []);
+    assert_eq!(
+        books.transaction(DUE, &update(2, 10, &[hash(8)], 50 * SNO)),
+        []
+    );
     let pool = (45_050 * SNO) * 85 / 100;
-    assert_eq!(books.transaction(DUE, &claim(2, 12, 10, pool, pool - 50 * SNO * 85 / 100)), []);
+    assert_eq!(
+        books.transaction(DUE, &claim(2, 12, 10, pool, pool - 50 * SNO * 85 / 100)),
+        []
+    );
 
     let burned = U256::ZERO;
-    let supply = U256::from(3 * GENESIS_EACH) + U256::from(2 * 6_750 * SNO) + U256::from(38_250 * SNO)
-        + U256::from(38_250 * SNO * 60 / 100) - burned;
+    let supply = U256::from(3 * GENESIS_EACH)
+        + U256::from(2 * 6_750 * SNO)
+        + U256::from(38_250 * SNO)
+        + U256::from(38_250 * SNO * 60 / 100)
+        - burned;
     let balances = Balances {
         supply,
         unclaimed: 38_250 * SNO * 40 / 100,
@@ -96,11 +155,26 @@ fn an_honest_story_breaks_nothing() {
     };
     assert_eq!(books.compare(&balances), []);
     for wrong in [
-        Balances { supply: supply + U256::ONE, ..balances.clone() },
-        Balances { unclaimed: 1, ..balances.clone() },
-        Balances { escrowed: 1, ..balances.clone() },
-        Balances { escrowed_eth: 1, ..balances.clone() },
-        Balances { last_distribution: U256::from(3), ..balances.clone() },
+        Balances {
+            supply: supply + U256::ONE,
+            ..balances.clone()
+        },
+        Balances {
+            unclaimed: 1,
+            ..balances.clone()
+        },
+        Balances {
+            escrowed: 1,
+            ..balances.clone()
+        },
+        Balances {
+            escrowed_eth: 1,
+            ..balances.clone()
+        },
+        Balances {
+            last_distribution: U256::from(3),
+            ..balances.clone()
+        },
     ] {
         assert_eq!(books.compare(&wrong).len(), 1, "{wrong:?}");
     }
@@ -111,14 +185,20 @@ fn capacity_that_nobody_computed_is_seen() {
     let (mut books, truth) = books();
     truth.computed(hash(1), account(11), 100, None);
     books.transaction(DUE, &voted(1, &[(1, 9), (2, 9)]));
-    assert_eq!(names(&books.transaction(DUE, &update(1, 101, &[], 0))), ["executed-is-true"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &update(1, 101, &[], 0))),
+        ["executed-is-true"]
+    );
 }
 
 #[test]
 fn a_leaf_larger_than_the_work_is_seen_when_it_is_claimed() {
     let (mut books, _) = one_update();
     let share = 38_250 * SNO * 41 / 100;
-    assert_eq!(names(&books.transaction(DUE, &claim(1, 12, 41, share, share))), ["executed-is-true"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &claim(1, 12, 41, share, share))),
+        ["executed-is-true"]
+    );
 }
 
 #[test]
@@ -131,7 +211,10 @@ fn a_job_that_was_not_done_or_not_asked_for_is_seen() {
             truth.computed(hash(1), account(11), 100, Some((hash(7), 0)));
         }
         books.transaction(DUE, &voted(1, &[(1, 9), (2, 9)]));
-        assert_eq!(names(&books.transaction(DUE, &update(1, 100, &[hash(7)], 0))), ["executed-is-true"]);
+        assert_eq!(
+            names(&books.transaction(DUE, &update(1, 100, &[hash(7)], 0))),
+            ["executed-is-true"]
+        );
     }
 }
 
@@ -141,7 +224,11 @@ fn an_execution_without_enough_votes_is_seen() {
         let (mut books, truth) = books();
         truth.computed(hash(1), account(11), 100, None);
         assert_eq!(books.transaction(DUE, &voted(1, &votes)), []);
-        assert_eq!(names(&books.transaction(DUE, &update(1, 100, &[], 0))), ["approved"], "{votes:?}");
+        assert_eq!(
+            names(&books.transaction(DUE, &update(1, 100, &[], 0))),
+            ["approved"],
+            "{votes:?}"
+        );
     }
 }
 
@@ -157,13 +244,23 @@ fn votes_of_strangers_of_leavers_and_second_votes_are_seen() {
     left.transaction(DUE, &voted(1, &[(1, 9), (2, 9)]));
     left.transaction(DUE, &[Seen::ValidatorRemoved(account(1))]);
     // Two remain, two are required, one vote is left.
-    assert_eq!(names(&left.transaction(DUE, &update(1, 100, &[], 0))), ["approved"]);
+    assert_eq!(
+        names(&left.transaction(DUE, &update(1, 100, &[], 0))),
+        ["approved"]
+    );
 }
 
 #[test]
 fn a_lower_threshold_is_seen() {
     let (mut books, _) = books();
-    let broken = books.transaction(DUE, &[Seen::RoundOpened { round: 1, snapshot: 3, required: 1 }]);
+    let broken = books.transaction(
+        DUE,
+        &[Seen::RoundOpened {
+            round: 1,
+            snapshot: 3,
+            required: 1,
+        }],
+    );
     assert_eq!(names(&broken), ["approved"]);
 }
 
@@ -173,7 +270,10 @@ fn a_second_execution_in_a_round_is_seen() {
     truth.computed(hash(3), account(12), 100, None);
     let broken = names(&books.transaction(DUE, &update(1, 100, &[], 0)));
     assert!(broken.contains(&"one-execution-a-round"), "{broken:?}");
-    assert!(broken.contains(&"distribution-ids-without-gaps"), "{broken:?}");
+    assert!(
+        broken.contains(&"distribution-ids-without-gaps"),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -187,13 +287,18 @@ fn wrong_amounts_are_seen() {
 
     let (mut books, _) = one_update();
     let share = 38_250 * SNO * 60 / 100;
-    assert_eq!(names(&books.transaction(DUE, &claim(1, 11, 60, share + 1, share + 1))), ["claim-is-the-share"]);
-    assert_eq!(names(&books.transaction(DUE, &claim(1, 12, 40, share, share - 1))), [
-        "claim-is-the-share",
-        "claims-within-pool",
-        "supply",
-    ]);
-    assert_eq!(names(&books.transaction(DUE, &[Seen::Minted(U256::ONE)])), ["supply"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &claim(1, 11, 60, share + 1, share + 1))),
+        ["claim-is-the-share"]
+    );
+    assert_eq!(
+        names(&books.transaction(DUE, &claim(1, 12, 40, share, share - 1))),
+        ["claim-is-the-share", "claims-within-pool", "supply",]
+    );
+    assert_eq!(
+        names(&books.transaction(DUE, &[Seen::Minted(U256::ONE)])),
+        ["supply"]
+    );
 }
 
 #[test]
@@ -202,25 +307,47 @@ fn a_second_claim_is_seen() {
     truth.computed(hash(3), account(12), 100, None);
     let share = 38_250 * SNO * 40 / 100;
     assert_eq!(books.transaction(DUE, &claim(1, 12, 40, share, share)), []);
-    assert_eq!(names(&books.transaction(DUE, &claim(1, 12, 40, share, share))), ["one-claim-each"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &claim(1, 12, 40, share, share))),
+        ["one-claim-each"]
+    );
 }
 
 #[test]
 fn an_escrow_that_changes_on_the_way_is_seen() {
     let (mut books, _) = books();
-    let created = Seen::JobCreated { job: hash(8), payment: 50, sno: true };
+    let created = Seen::JobCreated {
+        job: hash(8),
+        payment: 50,
+        sno: true,
+    };
     assert_eq!(books.transaction(DUE, &[created.clone()]), []);
-    let completed = Seen::JobCompleted { job: hash(8), payment: 51, sno: true };
+    let completed = Seen::JobCompleted {
+        job: hash(8),
+        payment: 51,
+        sno: true,
+    };
     assert_eq!(names(&books.transaction(DUE, &[completed])), ["escrow"]);
-    assert_eq!(names(&books.transaction(DUE, &[Seen::JobCancelled { job: hash(8) }])), ["escrow"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &[Seen::JobCancelled { job: hash(8) }])),
+        ["escrow"]
+    );
     books.transaction(DUE, &[created.clone()]);
-    assert_eq!(names(&books.transaction(DUE, &[created])), ["job-id-used-once"]);
+    assert_eq!(
+        names(&books.transaction(DUE, &[created])),
+        ["job-id-used-once"]
+    );
 }
 
 #[test]
 fn emission_falls_by_eras_to_its_floor() {
     let (books, _) = books();
     let era = |n: u64| books.emission(1_000 + n * ERA_SECONDS) / SNO;
-    assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 50].map(era), [45_000, 27_000, 16_200, 9_720, 5_832, 3_499, 3_360, 3_360, 3_360]);
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 7, 50].map(era),
+        [
+            45_000, 27_000, 16_200, 9_720, 5_832, 3_499, 3_360, 3_360, 3_360
+        ]
+    );
     assert_eq!(books.emission(1_000 + ERA_SECONDS - 1) / SNO, 45_000);
 }

@@ -49,9 +49,17 @@ pub enum Seen {
     /// A distribution was made: SNO of the whole pool.
     Distributed { id: u64, pool: U256 },
     /// A reward was paid out.
-    Claimed { id: u64, account: Address, amount: U256 },
+    Claimed {
+        id: u64,
+        account: Address,
+        amount: U256,
+    },
     /// The call that asks for a reward: the capacity in its leaf.
-    ClaimCall { id: u64, account: Address, capacity: U256 },
+    ClaimCall {
+        id: u64,
+        account: Address,
+        capacity: U256,
+    },
     /// A payment was escrowed for a job.
     JobCreated { job: B256, payment: u128, sno: bool },
     /// A job was settled by an update.
@@ -63,11 +71,23 @@ pub enum Seen {
     /// A validator left the set.
     ValidatorRemoved(Address),
     /// A round opened.
-    RoundOpened { round: u64, snapshot: u64, required: u64 },
+    RoundOpened {
+        round: u64,
+        snapshot: u64,
+        required: u64,
+    },
     /// A vote was cast.
-    Voted { round: u64, validator: Address, proposal: B256 },
+    Voted {
+        round: u64,
+        validator: Address,
+        proposal: B256,
+    },
     /// An update was executed.
-    Executed { round: u64, proposal: B256, distribution: u64 },
+    Executed {
+        round: u64,
+        proposal: B256,
+        distribution: u64,
+    },
     /// The call that executes an update: what it settles.
     ExecuteCall { capacity: U256, jobs: Vec<B256> },
 }
@@ -82,12 +102,23 @@ pub(super) fn decode<'a>(
     let mut seen = Vec::new();
     if let Some((account, data)) = call {
         if let Ok(call) = Token::claimMerkleRewardsCall::abi_decode(data) {
-            seen.push(Seen::ClaimCall { id: small(call.distributionId), account, capacity: call.capacity });
+            seen.push(Seen::ClaimCall {
+                id: small(call.distributionId),
+                account,
+                capacity: call.capacity,
+            });
         } else if let Ok(call) = Token::batchClaimMerkleRewardsCall::abi_decode(data) {
             let claims = call.distributionIds.into_iter().zip(call.capacities);
-            seen.extend(claims.map(|(id, capacity)| Seen::ClaimCall { id: small(id), account, capacity }));
+            seen.extend(claims.map(|(id, capacity)| Seen::ClaimCall {
+                id: small(id),
+                account,
+                capacity,
+            }));
         } else if let Ok(call) = Coordinator::executeProposalCall::abi_decode(data) {
-            seen.push(Seen::ExecuteCall { capacity: call.update.totalCapacity, jobs: call.update.jobIds });
+            seen.push(Seen::ExecuteCall {
+                capacity: call.update.totalCapacity,
+                jobs: call.update.jobIds,
+            });
         }
     }
     for log in logs {
@@ -111,18 +142,33 @@ fn token_event(log: &Log) -> Option<Seen> {
         };
     }
     if let Ok(e) = Token::MerkleDistributionCreated::decode_log(log) {
-        return Some(Seen::Distributed { id: small(e.distributionId), pool: e.totalSnoRewards });
+        return Some(Seen::Distributed {
+            id: small(e.distributionId),
+            pool: e.totalSnoRewards,
+        });
     }
     let e = Token::TokenRewardsClaimed::decode_log(log).ok()?;
-    Some(Seen::Claimed { id: small(e.distributionId), account: e.user, amount: e.amount })
+    Some(Seen::Claimed {
+        id: small(e.distributionId),
+        account: e.user,
+        amount: e.amount,
+    })
 }
 
 fn core_event(log: &Log) -> Option<Seen> {
     if let Ok(e) = Core::JobCreated::decode_log(log) {
-        return Some(Seen::JobCreated { job: e.jobId, payment: e.payment, sno: e.payWithSNO });
+        return Some(Seen::JobCreated {
+            job: e.jobId,
+            payment: e.payment,
+            sno: e.payWithSNO,
+        });
     }
     if let Ok(e) = Core::JobCompleted::decode_log(log) {
-        return Some(Seen::JobCompleted { job: e.jobId, payment: e.payment, sno: e.payWithSNO });
+        return Some(Seen::JobCompleted {
+            job: e.jobId,
+            payment: e.payment,
+            sno: e.payWithSNO,
+        });
     }
     let e = Core::JobCancelled::decode_log(log).ok()?;
     Some(Seen::JobCancelled { job: e.jobId })
@@ -130,15 +176,27 @@ fn core_event(log: &Log) -> Option<Seen> {
 
 fn coordinator_event(log: &Log) -> Option<Seen> {
     if let Ok(e) = Coordinator::VoteCast::decode_log(log) {
-        return Some(Seen::Voted { round: e.round, validator: e.validator, proposal: e.proposalHash });
+        return Some(Seen::Voted {
+            round: e.round,
+            validator: e.validator,
+            proposal: e.proposalHash,
+        });
     }
     if let Ok(e) = Coordinator::StateUpdateExecuted::decode_log(log) {
         let (round, proposal, distribution) = (e.round, e.proposalHash, e.distributionId);
-        return Some(Seen::Executed { round, proposal, distribution });
+        return Some(Seen::Executed {
+            round,
+            proposal,
+            distribution,
+        });
     }
     if let Ok(e) = Coordinator::RoundOpened::decode_log(log) {
         let (round, snapshot, required) = (e.round, e.snapshotCount, e.requiredApprovals);
-        return Some(Seen::RoundOpened { round, snapshot, required });
+        return Some(Seen::RoundOpened {
+            round,
+            snapshot,
+            required,
+        });
     }
     if let Ok(e) = Coordinator::ValidatorAdded::decode_log(log) {
         return Some(Seen::ValidatorAdded(e.validator));

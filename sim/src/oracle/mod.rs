@@ -45,8 +45,17 @@ pub struct Oracle {
 
 impl Oracle {
     /// An oracle that has seen nothing yet; it must be shown the blocks of the deployment too.
-    pub fn new(deployment: Deployment, terms: Terms, truth: Truth, violations: Violations) -> Oracle {
-        Oracle { deployment, books: Books::new(terms, truth), violations }
+    pub fn new(
+        deployment: Deployment,
+        terms: Terms,
+        truth: Truth,
+        violations: Violations,
+    ) -> Oracle {
+        Oracle {
+            deployment,
+            books: Books::new(terms, truth),
+            violations,
+        }
     }
 
     /// Looks at a block that has just been mined.
@@ -58,10 +67,16 @@ impl Oracle {
     /// Enters the transactions of a block, which may be an old one.
     pub fn follow(&mut self, chain: &Chain, number: u64) {
         let id = BlockId::number(number);
-        let read = chain.block_receipts(id).and_then(|receipts| Ok((receipts, chain.block(id, false)?)));
+        let read = chain
+            .block_receipts(id)
+            .and_then(|receipts| Ok((receipts, chain.block(id, false)?)));
         let (receipts, timestamp) = match read {
             Ok((receipts, block)) => (receipts, block.header.timestamp),
-            Err(error) => return self.violations.add("chain-readable", format!("block {number}: {error}")),
+            Err(error) => {
+                return self
+                    .violations
+                    .add("chain-readable", format!("block {number}: {error}"));
+            }
         };
         for receipt in receipts.iter().filter(|receipt| receipt.status()) {
             let input = chain.transaction(&receipt.transaction_hash).map(|tx| {
@@ -69,9 +84,14 @@ impl Oracle {
                 (tx.inner.signer(), tx.input().clone())
             });
             let logs = receipt.inner.logs().iter().map(|log| &log.inner);
-            let seen = events::decode(&self.deployment, logs, input.as_ref().map(|(from, data)| (*from, &data[..])));
+            let seen = events::decode(
+                &self.deployment,
+                logs,
+                input.as_ref().map(|(from, data)| (*from, &data[..])),
+            );
             for (invariant, detail) in self.books.transaction(timestamp, &seen) {
-                self.violations.add(invariant, format!("block {number}: {detail}"));
+                self.violations
+                    .add(invariant, format!("block {number}: {detail}"));
             }
         }
     }
@@ -82,10 +102,13 @@ impl Oracle {
         match self.balances(chain) {
             Ok(balances) => {
                 for (invariant, detail) in self.books.compare(&balances) {
-                    self.violations.add(invariant, format!("block {number}: {detail}"));
+                    self.violations
+                        .add(invariant, format!("block {number}: {detail}"));
                 }
             }
-            Err(error) => self.violations.add("chain-readable", format!("block {number}: {error}")),
+            Err(error) => self
+                .violations
+                .add("chain-readable", format!("block {number}: {error}")),
         }
     }
 

@@ -32,13 +32,19 @@ struct Work {
 impl Truth {
     /// Takes in an event of the trace, if it tells of work.
     pub fn watch(&self, event: &Seen<'_>) {
-        if !event.host.starts_with(WORKER_HOSTS) || event.target != WORK_TARGET || event.message != WORK_MESSAGE {
+        if !event.host.starts_with(WORKER_HOSTS)
+            || event.target != WORK_TARGET
+            || event.message != WORK_MESSAGE
+        {
             return;
         }
         let text = |name: &str| event.fields.get(name).and_then(|value| value.as_str());
         let number = |name: &str| {
             let value = event.fields.get(name)?;
-            value.as_u64().map(u128::from).or_else(|| value.as_str()?.parse().ok())
+            value
+                .as_u64()
+                .map(u128::from)
+                .or_else(|| value.as_str()?.parse().ok())
         };
         let (Some(order), Some(worker), Some(capacity)) = (
             text("order").and_then(|t| t.parse().ok()),
@@ -47,7 +53,9 @@ impl Truth {
         ) else {
             return;
         };
-        let job = text("job").and_then(|t| t.parse().ok()).zip(number("task").and_then(|n| u64::try_from(n).ok()));
+        let job = text("job")
+            .and_then(|t| t.parse().ok())
+            .zip(number("task").and_then(|n| u64::try_from(n).ok()));
         self.computed(order, worker, capacity, job);
     }
 
@@ -74,13 +82,19 @@ impl Truth {
 
     /// Capacity that one worker has computed so far.
     pub fn capacity_of(&self, worker: Address) -> u128 {
-        self.lock().capacity.get(&worker).copied().unwrap_or_default()
+        self.lock()
+            .capacity
+            .get(&worker)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Why a job is not really done, or `None` if it is.
     pub fn not_done(&self, job: B256) -> Option<String> {
         let work = self.lock();
-        let Some(tasks) = work.submitted.get(&job) else { return Some("no user submitted it".to_owned()) };
+        let Some(tasks) = work.submitted.get(&job) else {
+            return Some("no user submitted it".to_owned());
+        };
         let done = work.tasks.get(&job).map_or(0, BTreeSet::len) as u64;
         (done < *tasks).then(|| format!("workers computed {done} of its {tasks} tasks"))
     }

@@ -1,5 +1,8 @@
 //! Starts the simulator's binary: one process for each run.
-#![allow(clippy::disallowed_methods, reason = "tests run outside of the simulation")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run outside of the simulation"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
