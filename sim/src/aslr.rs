@@ -30,6 +30,10 @@ pub enum AslrError {
 }
 
 /// Returns in a process with fixed addresses: this one, or the one that replaces it.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "before any run, the process replaces itself"
+)]
 pub fn fix_addresses() -> Result<(), AslrError> {
     let persona = personality::get().map_err(AslrError::Forbidden)?;
     if persona.contains(Persona::ADDR_NO_RANDOMIZE) {

@@ -50,6 +50,10 @@ pub fn twice(scenario: &Path, seed: u64, scratch: &Path) -> Result<Checked, Chec
     })
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each run has a process of its own"
+)]
 fn child(scenario: &Path, seed: u64, folder: &Path) -> Result<Record, CheckError> {
     let program = std::env::current_exe().map_err(|e| CheckError::Child(e.to_string()))?;
     let mut command = Command::new(program);

@@ -112,8 +112,7 @@ pub fn run(
     )]
     let thread = std::thread::Builder::new()
         .name("run".to_owned())
-        .stack_size(STACK_BYTES);
-    let thread = thread
+        .stack_size(STACK_BYTES)
         .spawn(move || simulate(&scenario, seed, &trace, show))
         .map_err(RunError::Thread)?;
     let mut finished = thread

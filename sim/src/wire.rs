@@ -176,6 +176,7 @@ struct Listener {
     incoming: BoxStream<'static, io::Result<Incoming>>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "moved once, for each connection")]
 enum Incoming {
     Listening(u16),
     Connection(WireStream, SocketAddr),

@@ -124,7 +124,7 @@ fn an_honest_story_breaks_nothing() {
 
     let escrowed = Seen::JobCreated {
         job: hash(8),
-        payment: 50 * SNO as u128,
+        payment: 50 * SNO,
         sno: true,
     };
     assert_eq!(books.transaction(DUE, &[escrowed]), []);
@@ -321,7 +321,7 @@ fn an_escrow_that_changes_on_the_way_is_seen() {
         payment: 50,
         sno: true,
     };
-    assert_eq!(books.transaction(DUE, &[created.clone()]), []);
+    assert_eq!(books.transaction(DUE, std::slice::from_ref(&created)), []);
     let completed = Seen::JobCompleted {
         job: hash(8),
         payment: 51,
@@ -332,7 +332,7 @@ fn an_escrow_that_changes_on_the_way_is_seen() {
         names(&books.transaction(DUE, &[Seen::JobCancelled { job: hash(8) }])),
         ["escrow"]
     );
-    books.transaction(DUE, &[created.clone()]);
+    books.transaction(DUE, std::slice::from_ref(&created));
     assert_eq!(
         names(&books.transaction(DUE, &[created])),
         ["job-id-used-once"]
