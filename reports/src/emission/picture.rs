@@ -181,7 +181,12 @@ fn emission(panel: &Panel<'_>, records: &[UpdateRecord]) -> Result<(), PictureEr
             .label(label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
     }
-    legend(&mut chart, SeriesLabelPosition::UpperRight)
+    // The curve starts high on the left and is low on the right, except in a single year.
+    let free = match records.last().map(UpdateRecord::year) {
+        Some(1) => SeriesLabelPosition::LowerLeft,
+        _ => SeriesLabelPosition::UpperRight,
+    };
+    legend(&mut chart, free)
 }
 
 /// A chart of years and amounts up to `highest`, with its grid.
