@@ -86,14 +86,10 @@ async fn a_second_process_is_refused_the_port_and_the_data_of_the_first() {
         .unwrap();
 
     let limit = std::time::Duration::from_secs(60);
-    let refused = async |config: &std::path::Path| {
-        let error = ask(
-            &binary,
-            &["run", "--config", &config.to_string_lossy()],
-            limit,
-        )
-        .await
-        .unwrap_err();
+    let refused = async |command: &[&str], config: &std::path::Path| {
+        let config = config.to_string_lossy();
+        let arguments = [command, &["--config", &config]].concat();
+        let error = ask(&binary, &arguments, limit).await.unwrap_err();
         let TestnetError::Command { status, stderr, .. } = error else {
             panic!("{error}")
         };
@@ -103,7 +99,9 @@ async fn a_second_process_is_refused_the_port_and_the_data_of_the_first() {
         );
         stderr
     };
-    let said = refused(&first).await;
+    let nobody = "0x0000000000000000000000000000000000000001";
+    let transfer = ["transfer", "--amount", "1 wei", "--to", nobody];
+    let said = refused(&transfer, &first).await;
     assert!(
         said.contains("data_dir") && said.contains("another smartnode process"),
         "{said}"
@@ -115,7 +113,7 @@ async fn a_second_process_is_refused_the_port_and_the_data_of_the_first() {
     let mut changed = listen(&second);
     changed["p2p"] = listen(&first)["p2p"].clone();
     fs::write(&second, changed.to_string()).unwrap();
-    let said = refused(&second).await;
+    let said = refused(&["run"], &second).await;
     assert!(
         said.contains("cannot listen on /ip4/127.0.0.1/tcp/") && said.contains("p2p.listen[0]"),
         "{said}"
