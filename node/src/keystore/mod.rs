@@ -3,7 +3,10 @@
 //! The wallet key and the secret half of the ed25519 network key are 32 bytes each, so the same format holds both. Nothing
 //! here logs or shows a secret. Real networks only: a simulated node is given its keys as bytes.
 
-#![allow(clippy::disallowed_methods, reason = "keys lie on the real disk; the simulator has none of this")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "keys lie on the real disk; the simulator has none of this"
+)]
 
 mod error;
 mod file;
