@@ -231,3 +231,22 @@ async fn until_answered<T, F: Future<Output = Result<T, ChainError>>>(ask: impl 
         sleep(PATIENCE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use smartnodes_node::work::hash_chain;
+    use smartnodes_scenarios::Scenario;
+
+    #[test]
+    fn scenarios_may_ask_for_what_the_node_accepts() {
+        let text = |network: &str, steps: u64| {
+            format!(
+                "name = \"a\"\nsummary = \"b\"\nupdates = 1\ndeadline = \"9h\"\nvalidator = [{{ count = 1 }}]\nworker = \
+                 [{{ count = 1 }}]\n[[user]]\ncount = 1\njob = [{{ network = \"{network}\", steps = {steps} }}]\n"
+            )
+        };
+        let accepted = |steps| Scenario::parse("", &text(hash_chain::NETWORK, steps)).is_ok();
+        assert!(accepted(hash_chain::STEPS_MAX));
+        assert!(!accepted(hash_chain::STEPS_MAX + 1));
+    }
+}
