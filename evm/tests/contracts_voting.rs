@@ -47,18 +47,6 @@ fn proposed(
 }
 
 #[test]
-fn thresholds_are_strictly_more_than_66_percent() {
-    let world = World::new(1);
-    let expected = [1, 2, 2, 3, 4, 4, 5, 6, 6, 7];
-    for (count, required) in (1..).zip(expected).chain([(50, 34), (100, 67)]) {
-        let actual = world.coordinator(Coordinator::requiredApprovalsForCall {
-            count: U256::from(count),
-        });
-        assert_eq!(actual, U256::from(required), "of {count}");
-    }
-}
-
-#[test]
 fn f02_three_of_five_do_not_execute_and_four_do() {
     let mut world = World::new(5);
     let (hash, proposer) = proposed(&mut world, 0, &empty_update());

@@ -535,8 +535,9 @@ impl Books {
         }
     }
 
+    /// Strictly more than the percentage, which of 100 % is all.
     fn required(&self, snapshot: u64) -> u64 {
-        self.terms.approval_percent * snapshot / 100 + 1
+        (self.terms.approval_percent * snapshot / 100 + 1).min(snapshot.max(1))
     }
 
     /// Emission of one update at a time in chain seconds: times 0.6 for each era, rounded down each time.

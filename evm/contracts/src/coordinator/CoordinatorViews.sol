@@ -120,7 +120,8 @@ abstract contract CoordinatorViews is ISmartnodesCoordinator, CoordinatorStorage
         return _schedule.approvalPercent;
     }
 
-    /// @notice Approvals needed of `count` validators at the present percentage: floor(percent x count / 100) + 1.
+    /// @notice Approvals needed of `count` validators at the present percentage: floor(percent x count / 100) + 1, and
+    /// never more than all.
     function requiredApprovalsFor(uint256 count) external view returns (uint256) {
         return Threshold.required(count, _schedule.approvalPercent);
     }

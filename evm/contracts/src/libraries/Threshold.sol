@@ -3,9 +3,11 @@ pragma solidity ^0.8.30;
 
 /// @title Approval threshold
 library Threshold {
-    /// @notice Approvals needed so that strictly more than `percent` of `count` validators approve.
+    /// @notice Approvals needed so that strictly more than `percent` of `count` validators approve; all of them where
+    /// more than all would be needed (100 %). At least one, so that a round that everybody has left cannot be executed.
     function required(uint256 count, uint256 percent) internal pure returns (uint256) {
-        return (percent * count) / 100 + 1;
+        uint256 needed = (percent * count) / 100 + 1;
+        return needed > count && count != 0 ? count : needed;
     }
 
     /// @notice How many proposers are drawn from `count` active validators.
