@@ -37,7 +37,7 @@ fn votes(world: &World, n: u32) -> U256 {
 }
 
 #[test]
-fn f30_collateral_comes_back_after_30_days_and_can_be_slashed_until_then() {
+fn collateral_comes_back_after_30_days_and_can_be_slashed_until_then() {
     let mut world = World::new(4);
     let (core, token) = (world.deployment.core, world.deployment.token);
     for n in [2, 3] {
@@ -112,7 +112,7 @@ fn f30_collateral_comes_back_after_30_days_and_can_be_slashed_until_then() {
 }
 
 #[test]
-fn f31_f32_a_slashed_validator_is_out_at_once_and_collects_the_rest() {
+fn a_slashed_validator_is_out_at_once_and_collects_the_rest() {
     let mut world = World::new(3);
     let (core, token) = (world.deployment.core, world.deployment.token);
     world.open_round(0);
@@ -148,7 +148,7 @@ fn f31_f32_a_slashed_validator_is_out_at_once_and_collects_the_rest() {
 }
 
 #[test]
-fn f35_a_validator_that_is_a_user_too_has_two_records() {
+fn a_validator_that_is_a_user_too_has_two_records() {
     let mut world = World::new(3);
     let core = world.deployment.core;
     world.run_round(&[0, 1, 2], &empty_update());
@@ -203,7 +203,7 @@ fn f35_a_validator_that_is_a_user_too_has_two_records() {
 }
 
 #[test]
-fn f47_a_raise_gives_30_days_to_top_up() {
+fn a_raise_gives_30_days_to_top_up() {
     let mut world = World::new(3);
     let (coordinator, token) = (world.deployment.coordinator, world.deployment.token);
     world.run_round(&[0, 1, 2], &empty_update());

@@ -109,7 +109,7 @@ fn try_govern(
 }
 
 #[test]
-fn f19_f36_genesis_is_locked_credentialed_seated_and_works() {
+fn genesis_is_locked_credentialed_seated_and_works() {
     let world = World::new(3);
     assert_eq!(world.token(Token::totalSupplyCall {}), sno(3_000_000));
     assert_eq!(world.token(Token::s_totalLockedCall {}), sno(3_000_000));
@@ -148,7 +148,7 @@ fn f19_f36_genesis_is_locked_credentialed_seated_and_works() {
 }
 
 #[test]
-fn f40_everything_belongs_to_the_timelock_and_nothing_to_the_deployer() {
+fn everything_belongs_to_the_timelock_and_nothing_to_the_deployer() {
     let mut world = World::new(3);
     let d = world.deployment.clone();
     assert_eq!(world.token(Token::s_daoCall {}), d.timelock);
@@ -319,7 +319,7 @@ fn a_busy_deployer_deploys_too_and_twice_side_by_side() {
 }
 
 #[test]
-fn f41_f44_the_dao_decides_in_days_and_upgrades_keep_the_state() {
+fn the_dao_decides_in_days_and_upgrades_keep_the_state() {
     let mut world = World::new(3);
     let d = world.deployment.clone();
     assert_reverts::<Dao::GovernorInsufficientProposerVotes>(world.send(

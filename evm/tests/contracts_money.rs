@@ -116,7 +116,7 @@ fn a_user_locks_100_sno_and_a_job_is_paid_out_of_its_escrow() {
 }
 
 #[test]
-fn f38_f42_jobs_belong_to_their_owner_and_ids_are_used_once() {
+fn jobs_belong_to_their_owner_and_ids_are_used_once() {
     let mut world = world_with_user();
     let core = world.deployment.core;
     let hash = keccak256("job");
@@ -180,7 +180,7 @@ fn f38_f42_jobs_belong_to_their_owner_and_ids_are_used_once() {
 }
 
 #[test]
-fn a_payment_in_eth_is_split_and_f24_nobody_refuses_an_update() {
+fn a_payment_in_eth_is_split_and_a_validators_part_waits_for_it() {
     let mut world = world_with_user();
     let (core, token) = (world.deployment.core, world.deployment.token);
     let payment = 1_000_000_000_000_000_007u128;
@@ -350,7 +350,7 @@ fn a_claim_is_paid_once_and_only_to_its_account() {
 }
 
 #[test]
-fn f21_a_batch_pays_each_distribution_once() {
+fn a_batch_reports_what_fails_and_pays_the_rest_once() {
     let mut world = World::new(3);
     let mut trees = Vec::new();
     for id in 1..=3 {
