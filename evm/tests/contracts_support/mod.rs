@@ -3,6 +3,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+mod variants;
+
 use alloy::{
     primitives::{Address, B256, Bytes, TxKind, U256, keccak256},
     rpc::types::TransactionReceipt,
@@ -14,10 +16,13 @@ use smartnodes_evm::{
         SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
     },
     chain::{Chain, ChainConfig, ChainError},
-    deployment::{DeployParams, Deployment, GenesisValidator, deploy_in_process},
+    deployment::{
+        DeployParams, Deployment, DeploymentPlan, GenesisValidator, deploy_in_process,
+    },
     reward_tree::RewardTree,
     state_update::{StateUpdate, proposal_hash},
 };
+pub use variants::*;
 
 /// The default update interval, in seconds.
 pub const INTERVAL: u64 = 8 * 3_600;
@@ -61,6 +66,15 @@ impl World {
 
     /// A network of `genesis` validators; the rest of the parameters is given.
     pub fn with(genesis: u32, params: DeployParams) -> Self {
+        Self::deploy(genesis, params, None).expect("deployed")
+    }
+
+    /// As [`World::with`], with one contract replaced by a broken variant if one is given.
+    pub fn deploy(
+        genesis: u32,
+        params: DeployParams,
+        variant: Option<&Variant>,
+    ) -> Result<Self, ChainError> {
         let ether = U256::from(SNO) * U256::from(1_000);
         let people = (0..genesis.max(20))
             .chain(FIRST_WORKER..FIRST_WORKER + 10)
@@ -79,9 +93,24 @@ impl World {
             })
             .collect();
         let params = DeployParams { genesis, ..params };
-        let deployment =
-            deploy_in_process(&mut chain, &signer(DEPLOYER), &params).expect("deployed");
-        Self { chain, deployment }
+        let deployer = signer(DEPLOYER);
+        let deployment = match variant {
+            None => deploy_in_process(&mut chain, &deployer, &params).expect("deployed"),
+            Some(variant) => {
+                let chain_id = chain.config().chain_id;
+                let mut plan = DeploymentPlan::new(&params, deployer.address(), 0, chain_id)
+                    .expect("good parameters");
+                variant.replace_in(&mut plan.transactions);
+                let mut start = None;
+                for init_code in &plan.transactions {
+                    chain.transact(&deployer, TxKind::Create, init_code.clone(), U256::ZERO)?;
+                    start.get_or_insert((chain.block_number(), chain.timestamp()));
+                }
+                let (number, timestamp) = start.expect("a plan has transactions");
+                plan.started(number, timestamp)
+            }
+        };
+        Ok(Self { chain, deployment })
     }
 
     /// Sends a call and mines it.
