@@ -16,9 +16,7 @@ use smartnodes_evm::{
         SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
     },
     chain::{Chain, ChainConfig, ChainError},
-    deployment::{
-        DeployParams, Deployment, DeploymentPlan, GenesisValidator, deploy_in_process,
-    },
+    deployment::{DeployParams, Deployment, DeploymentPlan, GenesisValidator, deploy_in_process},
     reward_tree::RewardTree,
     state_update::{StateUpdate, proposal_hash},
 };
@@ -303,6 +301,35 @@ impl World {
                 update: update.clone(),
             },
         )
+    }
+
+    /// Opens a round, driven by validator `by`, in which a drawn proposer proposes `update`: the hash and the proposer.
+    pub fn proposed(&mut self, by: u32, update: &StateUpdate) -> (B256, u32) {
+        self.open_round(by);
+        let proposer = self.proposer();
+        let hash = self.hash(update);
+        self.propose(proposer, hash).expect("proposed");
+        (hash, proposer)
+    }
+
+    /// Validator `n` leaves the set.
+    pub fn leave(&mut self, n: u32) {
+        let coordinator = self.deployment.coordinator;
+        self.send(n, coordinator, Coordinator::removeValidatorCall {})
+            .expect("left");
+    }
+
+    /// Validator `n`, who is out of the set, asks to be in it again.
+    pub fn join(&mut self, n: u32) -> Result<TransactionReceipt, ChainError> {
+        let coordinator = self.deployment.coordinator;
+        self.send(n, coordinator, Coordinator::addValidatorCall {})
+    }
+
+    /// Whether proposal `number` has the approvals that it needs.
+    pub fn is_ready(&self, number: u8) -> bool {
+        self.coordinator(Coordinator::isProposalReadyCall {
+            proposalNum: number,
+        })
     }
 
     /// A whole round, in which `voters` vote for `update`; returns the execution's receipt.
