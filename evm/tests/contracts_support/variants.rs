@@ -23,6 +23,10 @@ pub struct Variant {
 
 impl Variant {
     /// Reads the variant of that name, such as `f01`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a checked-in file, for tests that never run in the simulator"
+    )]
     pub fn load(name: &str) -> Self {
         let path = format!(
             "{}/artifacts/variants/{name}.json",
