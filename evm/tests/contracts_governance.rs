@@ -10,7 +10,7 @@ use smartnodes_evm::bindings::{
     SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesDAO as Dao,
     SmartnodesERC20 as Token, TimelockController as Timelock,
 };
-use smartnodes_evm::deployment::{DeployParams, TestnetSnapshot, deploy_in_process};
+use smartnodes_evm::deployment::{DeployParams, deploy_in_process};
 
 const DAY: u64 = 24 * 3_600;
 
