@@ -19,6 +19,14 @@ pub fn era(elapsed_seconds: u64) -> u64 {
     elapsed_seconds / ERA_SECONDS
 }
 
+/// The era whose rate an update pays that is executed at `elapsed_seconds` after the token's deployment and covers
+/// `interval_seconds`: the one in which that time began. So the update that is due when an era ends pays for the era's
+/// last period, and a year of 8 h updates is 1,095 of them at one rate.
+#[must_use]
+pub fn paid_era(elapsed_seconds: u64, interval_seconds: u64) -> u64 {
+    era(elapsed_seconds.saturating_sub(interval_seconds))
+}
+
 /// Emission for an hour of update interval in `era`: times 0.6 for each era, rounded down at each step, never below the
 /// tail.
 #[must_use]
@@ -36,7 +44,7 @@ pub fn per_hour(era: u64) -> U256 {
     rate
 }
 
-/// Emission of one state update that is executed in `era` and covers `interval_seconds`.
+/// Emission of one state update that pays the rate of `era` ([`paid_era`]) and covers `interval_seconds`.
 #[must_use]
 pub fn per_update(era: u64, interval_seconds: u64) -> U256 {
     per_hour(era) * U256::from(interval_seconds) / U256::from(3_600)
@@ -66,6 +74,13 @@ mod tests {
     fn an_era_lasts_365_days() {
         assert_eq!(era(ERA_SECONDS - 1), 0);
         assert_eq!(era(ERA_SECONDS), 1);
+    }
+
+    #[test]
+    fn the_update_due_at_the_end_of_an_era_pays_for_its_last_period() {
+        assert_eq!(paid_era(ERA_SECONDS + 8, 8 * 3_600), 0);
+        assert_eq!(paid_era(ERA_SECONDS + 8 * 3_600, 8 * 3_600), 1);
+        assert_eq!(paid_era(5, 3_600), 0);
     }
 
     #[test]

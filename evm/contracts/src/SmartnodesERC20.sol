@@ -54,7 +54,7 @@ contract SmartnodesERC20 is Distributions {
 
     /// @notice Emission of a state update at this moment (SNO wei).
     function getEmissionRate() public view returns (uint256) {
-        return Emission.perUpdate(getCurrentEra(), s_distributionInterval());
+        return _emissionOf(s_distributionInterval());
     }
 
     /// @notice Seconds that the present period covers: the Coordinator's update interval.

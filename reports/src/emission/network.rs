@@ -184,7 +184,7 @@ impl Network {
         self.supply = self.total_supply().map_err(failed("reading the supply"))?;
         self.updates = update;
         let elapsed_seconds = self.chain.timestamp() - self.deployment.start_time;
-        let era = emission::era(elapsed_seconds);
+        let era = emission::paid_era(elapsed_seconds, INTERVAL_SECONDS);
         let received = |receipt, of: &dyn Fn(&Address) -> bool| received(receipt, token, of);
         Ok(UpdateRecord {
             update,

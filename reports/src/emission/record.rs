@@ -12,7 +12,7 @@ pub struct UpdateRecord {
     pub update: u64,
     /// Seconds from the token's deployment to the execution.
     pub elapsed_seconds: u64,
-    /// The era of the execution.
+    /// The era whose rate it pays.
     pub era: u64,
     /// By how much the supply grew, with the worker's claim.
     pub minted: U256,
@@ -46,7 +46,7 @@ pub enum Discrepancy {
     Emission {
         /// Its number, from 1.
         update: u64,
-        /// The era of its execution.
+        /// The era whose rate it pays.
         era: u64,
         /// What the contracts minted, in wei.
         minted: U256,

@@ -3,7 +3,6 @@
 use alloy::primitives::U256;
 use polars::prelude::{Column, DataFrame, IntoLazy, NamedFrom, Series, col, len};
 use polars_io::{SerWriter, csv::write::CsvWriter};
-use smartnodes_evm::emission;
 
 use super::{EmissionError, UpdateRecord};
 
@@ -23,9 +22,6 @@ pub struct YearRecord {
     pub minted: i128,
     /// What the closed form says of them.
     pub closed_form: i128,
-    /// The rate of the era with the year's number times the year's hours: what the year would mint if its last update
-    /// did not fall into the next era.
-    pub full_rate: i128,
     /// Part of the workers.
     pub workers: i128,
     /// Part of the validators.
@@ -63,15 +59,14 @@ impl Tables {
         let sum = |amount: fn(&YearRecord) -> i128| sno(self.years.iter().map(amount).sum());
         let updates: u64 = self.years.iter().map(|year| year.updates).sum();
         let mut lines = vec![format!(
-            "{:>4} {:>14} {:>16} {:>16} {:>12}",
-            "year", "minted (SNO)", "at full rate", "supply", "inflation %"
+            "{:>4} {:>14} {:>16} {:>12}",
+            "year", "minted (SNO)", "supply", "inflation %"
         )];
         lines.extend(self.years.iter().map(|year| {
             format!(
-                "{:>4} {:>14} {:>16} {:>16} {:>12}",
+                "{:>4} {:>14} {:>16} {:>12}",
                 year.year,
                 sno(year.minted),
-                sno(year.full_rate),
                 sno(year.supply),
                 inflation_percent(year)
             )
@@ -107,7 +102,6 @@ impl Tables {
             sno("minted_sno", |year| year.minted),
             sno("closed_form_sno", |year| year.closed_form),
             sno("difference_sno", |year| year.minted - year.closed_form),
-            sno("full_rate_sno", |year| year.full_rate),
             sno("workers_sno", |year| year.workers),
             sno("validators_sno", |year| year.validators),
             sno("treasury_sno", |year| year.treasury),
@@ -191,15 +185,11 @@ fn years(updates: &DataFrame) -> Result<Vec<YearRecord>, EmissionError> {
         // No column has a null: each row is a sum, a last value or a count of at least one update.
         let amount = |column: &polars::prelude::Int128Chunked| column.get(row).unwrap_or_default();
         let year = year.get(row).unwrap_or_default();
-        let hours = emission::ERA_SECONDS / 3_600;
-        let full_rate =
-            emission::per_hour(year.saturating_sub(1)).saturating_mul(U256::from(hours));
         years.push(YearRecord {
             year,
             updates: updates.get(row).unwrap_or_default().into(),
             minted: amount(&minted),
             closed_form: amount(&closed_form),
-            full_rate: signed(full_rate)?,
             workers: amount(&workers),
             validators: amount(&validators),
             treasury: amount(&treasury),
@@ -258,7 +248,7 @@ mod tests {
             (0, "0"),
             (1, "0.000000000000000001"),
             (-1_500_000_000_000_000_000, "-1.5"),
-            (49_257_000 * WEI_PER_SNO, "49257000"),
+            (49_275_000 * WEI_PER_SNO, "49275000"),
             (38_314_848 * WEI_PER_SNO / 10, "3831484.8"),
         ];
         for (wei, text) in cases {

@@ -540,10 +540,13 @@ impl Books {
         (self.terms.approval_percent * snapshot / 100 + 1).min(snapshot.max(1))
     }
 
-    /// Emission of one update at a time in chain seconds: times 0.6 for each era, rounded down each time.
+    /// Emission of one update executed at a time in chain seconds, at the rate of the era in which the interval before
+    /// it began: times 0.6 for each era, rounded down each time.
     fn emission(&self, timestamp: u64) -> u128 {
         let (mut per_hour, floor) = EMISSION_PER_HOUR;
-        for _ in 0..timestamp.saturating_sub(self.terms.deployed_at) / ERA_SECONDS {
+        for _ in
+            0..timestamp.saturating_sub(self.terms.deployed_at + self.terms.interval) / ERA_SECONDS
+        {
             per_hour = (per_hour * 3 / 5).max(floor);
             if per_hour == floor {
                 break;

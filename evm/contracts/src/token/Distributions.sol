@@ -109,7 +109,7 @@ abstract contract Distributions is Escrow {
         if (approvingValidators.length == 0) revert Token__InvalidArrayLength();
         if ((merkleRoot == bytes32(0)) != (totalCapacity == 0)) revert Token__InvalidMerkleRoot();
         distributionId = _advance(interval);
-        uint256 emission = Emission.perUpdate(getCurrentEra(), interval);
+        uint256 emission = _emissionOf(interval);
 
         // Without capacity nobody can claim, so payments stay for the next distribution.
         PaymentAmounts memory payments;
@@ -227,6 +227,14 @@ abstract contract Distributions is Escrow {
     /// @notice Years of 365 days since deployment.
     function getCurrentEra() public view returns (uint256) {
         return (block.timestamp - i_deploymentTimestamp) / Emission.ERA_SECONDS;
+    }
+
+    /// @dev Emission of an update that is executed now and covers `interval` seconds, at the rate of the era in which
+    /// that time began: the update that is due when an era ends still pays for the era's last period.
+    function _emissionOf(uint256 interval) internal view returns (uint256) {
+        uint256 age = block.timestamp - i_deploymentTimestamp;
+        uint256 start = age > interval ? age - interval : 0;
+        return Emission.perUpdate(start / Emission.ERA_SECONDS, interval);
     }
 
     /// @dev Moves the clock of emission on and returns the new distribution's id.
