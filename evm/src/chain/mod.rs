@@ -87,6 +87,12 @@ pub struct Chain {
     blooms: bloom::Blooms,
 }
 
+// Hosts keep it behind a lock that several tasks share; a field that is not `Send` must not compile.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Chain>();
+};
+
 impl Chain {
     /// A chain with its genesis block.
     pub fn new(config: ChainConfig) -> Result<Self, ConfigError> {
