@@ -1,32 +1,10 @@
-//! The grid of due times, the update interval, and what they do to the emission. Flaw numbers are those of the upstream
-//! contracts that ours must not have.
+//! The grid of due times, the update interval, and what they do to the emission.
 
 mod contracts_support;
 
 use alloy::primitives::U256;
 use contracts_support::*;
 use smartnodes_evm::bindings::{SmartnodesCoordinator as Coordinator, SmartnodesERC20 as Token};
-
-#[test]
-fn f46_due_times_keep_their_grid_and_a_missed_period_is_not_paid_back() {
-    let mut world = World::new(1);
-    let start = world.deployment.start_time;
-    world.run_round(&[0], &empty_update());
-    assert_eq!(world.status().dueTime, start + 2 * INTERVAL);
-    // Seven hours late.
-    world.wait_until(start + 3 * INTERVAL - 3_600);
-    world.run_round(&[0], &empty_update());
-    assert_eq!(world.status().dueTime, start + 3 * INTERVAL);
-    // Two whole periods late.
-    world.wait_until(start + 5 * INTERVAL + 60);
-    world.run_round(&[0], &empty_update());
-    assert_eq!(world.status().dueTime, start + 6 * INTERVAL);
-    assert_eq!(
-        world.token(Token::s_currentDistributionIdCall {}),
-        U256::from(3)
-    );
-    assert_eq!(world.balance_of(0), sno(4_500 * 3));
-}
 
 #[test]
 fn the_interval_changes_with_the_next_period_and_the_emission_per_hour_does_not() {
