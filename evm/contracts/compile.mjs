@@ -1,12 +1,14 @@
-// Compiles src/*.sol and writes ../artifacts/<Name>.json, and those of the broken variants that are not current; with
-// --check compares instead and exits 1 naming what differs.
+// Compiles src/*.sol and writes ../artifacts/<Name>.json with the storage layouts, and those of the tests' upgrades and
+// broken variants that are not current; with --check compares instead and exits 1 naming what differs.
 //
 //   npm ci --ignore-scripts && node compile.mjs [--check]
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { spawnSync } from "node:child_process";
-import { CONTRACTS, artifactsDir, compile, fail, hashOf, here, readSources, sizeOf } from "./compiler.mjs";
+import { CONTRACTS, SETTINGS, artifactsDir, compile, fail, hashOf, here, readSources, sizeOf } from "./compiler.mjs";
+import { LAYOUTS, STORAGE_FOLDER, appended, incompatibilities, layoutOf, layoutPath, readLayout } from "./layouts.mjs";
+import { UPGRADES_FOLDER, staleUpgrades, writeUpgrades } from "./upgrades.mjs";
 import { VARIANTS_FOLDER, staleVariants, writeVariants } from "./variants.mjs";
 
 // The compiler is WebAssembly that recurses deeply on inputs of this size.
@@ -24,14 +26,15 @@ const check = process.argv.includes("--check");
 if (!existsSync(join(here, "node_modules"))) fail("node_modules is missing: run `npm ci --ignore-scripts` in evm/contracts first");
 
 const sources = readSources();
-const { contracts, messages, version } = await compile(sources);
+const outputs = { "*": { "*": [...SETTINGS.outputSelection["*"]["*"], "storageLayout"] } };
+const { contracts, messages, version } = await compile(sources, outputs);
 // Warnings about the libraries' own sources are theirs.
 const ours = messages.filter(({ severity, sourceLocation }) => severity === "error" || !sourceLocation?.file.startsWith("@"));
 for (const message of ours) console.error(message.formattedMessage);
 if (ours.length > 0) fail("the compiler reported errors or warnings: see above");
 
 const sourcesHash = hashOf(sources);
-mkdirSync(artifactsDir, { recursive: true });
+mkdirSync(join(artifactsDir, STORAGE_FOLDER), { recursive: true });
 const stale = [];
 for (const [contractName, source] of Object.entries(CONTRACTS)) {
   const compiled = contracts[source]?.[contractName];
@@ -55,12 +58,29 @@ for (const [contractName, source] of Object.entries(CONTRACTS)) {
     writeFileSync(file, text);
   }
   console.log(`${contractName}: ${size} bytes`);
+  if (contractName in LAYOUTS) compareLayout(contractName, layoutOf(compiled.storageLayout));
 }
 if (check) {
-  const known = [...Object.keys(CONTRACTS).map((name) => `${name}.json`), VARIANTS_FOLDER];
+  const known = [...Object.keys(CONTRACTS).map((name) => `${name}.json`), VARIANTS_FOLDER, UPGRADES_FOLDER, STORAGE_FOLDER];
   for (const name of readdirSync(artifactsDir).filter((name) => !known.includes(name))) stale.push(`${name}: belongs to no contract`);
-  stale.push(...staleVariants(sources));
+  stale.push(...staleUpgrades(sources), ...staleVariants(sources));
 } else {
+  await writeUpgrades(sources);
   await writeVariants(sources);
 }
 if (stale.length > 0) fail(`artifacts differ from the sources (run \`node compile.mjs\`):\n  ${stale.join("\n  ")}`);
+
+// Writes a layout, or notes that it differs; stops where a contract behind a proxy could not be upgraded to it.
+function compareLayout(name, layout) {
+  const old = readLayout(name);
+  const faults = LAYOUTS[name] ? incompatibilities(old, layout) : [];
+  if (faults.length > 0) {
+    fail(
+      `${name} cannot take over the storage of what is deployed (append variables only; where nothing is deployed, ` +
+        `delete ${layoutPath(name)} and compile again):\n  ${faults.join("\n  ")}`,
+    );
+  }
+  if (JSON.stringify(old) === JSON.stringify(layout)) return;
+  if (check) stale.push(`${STORAGE_FOLDER}/${name}: ${appended(old, layout).join(", ") || "structs"}`);
+  else writeFileSync(layoutPath(name), `${JSON.stringify(layout, null, 1)}\n`);
+}

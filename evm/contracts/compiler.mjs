@@ -27,10 +27,10 @@ export const SETTINGS = {
   outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
 };
 
-// Every source in src/, text by path.
-export function readSources() {
+// Every source in a folder, text by path.
+export function readSources(folder = "src") {
   const sources = {};
-  for (const entry of readdirSync(join(here, "src"), { recursive: true, withFileTypes: true })) {
+  for (const entry of readdirSync(join(here, folder), { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith(".sol")) continue;
     const path = join(entry.parentPath ?? entry.path, entry.name);
     sources[relative(here, path).split(sep).join("/")] = readFileSync(path, "utf8");
