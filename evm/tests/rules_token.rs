@@ -6,7 +6,7 @@
 //! | name, symbol, decimals | `name_symbol_decimals`, `permit_is_a_signed_allowance_used_once`, `votes_follow_the_tokens_and_the_total_follows_the_supply`, `the_token_is_not_upgradeable` |
 //! | genesis | `genesis_is_1_000_000_sno_each_all_of_it_locked` |
 //! | emission per state update, era 0 | `emission_of_era_0_is_45_000_sno_for_8_hours_and_5_625_for_each_hour` |
-//! | reduction; tail | `reduction_by_0_6_every_365_days_down_to_the_tail` |
+//! | reduction; tail | `reduction_by_0_6_every_365_days_down_to_the_tail`, `reduction_spares_the_period_that_began_before_it` |
 //! | split of a distribution | `split_is_85_10_5_with_every_remainder_in_the_treasury` |
 //! | no capacity in a period | `no_capacity_mints_no_workers_share_and_payments_wait` |
 //! | payments | `payments_in_sno_are_paid_out_of_their_escrow`, `payments_in_eth_wait_for_validators_and_go_to_the_others` |
@@ -225,7 +225,7 @@ fn emission_of_era_0_is_45_000_sno_for_8_hours_and_5_625_for_each_hour() {
 
 #[test]
 fn reduction_by_0_6_every_365_days_down_to_the_tail() {
-    // In SNO for 8 hours, from the rule book: × 0.6 for each year, never below 3,360 (from the seventh year on).
+    // In thousandths of SNO for 8 hours, from the rule book: × 0.6 for each year, never below 3,360 (from the seventh year on).
     let schedule = [
         (0, 45_000_000),
         (1, 27_000_000),
@@ -255,6 +255,24 @@ fn reduction_by_0_6_every_365_days_down_to_the_tail() {
         assert_eq!(created[0].totalSnoRewards, expected, "era {era}");
         assert_eq!(expected, per_update(era, INTERVAL), "era {era}");
         assert_eq!(world.token(Token::getCurrentEraCall {}), U256::from(era));
+    }
+}
+
+#[test]
+fn reduction_spares_the_period_that_began_before_it() {
+    let mut world = World::new(1);
+    let year = world.deployment.start_time + ERA_SECONDS;
+    for (time, era) in [
+        (year - 1, 0),
+        (year, 0),
+        (year + INTERVAL - 1, 0),
+        (year + INTERVAL, 1),
+        (year + ERA_SECONDS + INTERVAL - 1, 1),
+        (year + ERA_SECONDS + INTERVAL, 2),
+    ] {
+        world.wait_until(time);
+        let rate = world.token(Token::getEmissionRateCall {});
+        assert_eq!(rate, per_update(era, INTERVAL), "at {time}");
     }
 }
 
