@@ -6,10 +6,14 @@ mod contracts_support;
 
 use std::collections::BTreeSet;
 
-use alloy::primitives::{Address, B256, U256, keccak256};
-use alloy::sol_types::SolValue;
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy::rpc::types::TransactionReceipt;
+use alloy::sol_types::{SolCall, SolValue};
 use contracts_support::*;
-use smartnodes_evm::bindings::{SmartnodesCoordinator as Coordinator, SmartnodesERC20 as Token};
+use smartnodes_evm::bindings::{
+    SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
+};
+use smartnodes_evm::chain::ChainError;
 use smartnodes_evm::deployment::DeployParams;
 use smartnodes_evm::state_update::StateUpdate;
 
@@ -310,21 +314,111 @@ fn f25_more_validators_than_a_byte_counts_are_all_paid() {
     }
 }
 
+/// The most gas that a transaction may have on Base and since Osaka (EIP-7825).
+const TRANSACTION_GAS_MAX: u64 = 1 << 24;
+
+/// Executes the first proposal as its creator, by a transaction that a chain with that limit takes.
+fn execute_within_the_limit(
+    world: &mut World,
+    creator: u32,
+    update: &StateUpdate,
+) -> Result<TransactionReceipt, ChainError> {
+    let call = Coordinator::executeProposalCall {
+        proposalNum: 1,
+        update: update.clone(),
+    };
+    let sent = world.chain.send_with_gas(
+        &signer(creator),
+        TxKind::Call(world.deployment.coordinator),
+        call.abi_encode().into(),
+        U256::ZERO,
+        TRANSACTION_GAS_MAX,
+    )?;
+    world.chain.mine_for(sent)
+}
+
+/// Opens a round with a proposal that all `count` validators approve; its creator.
+fn approved_by_all(world: &mut World, count: u32) -> u32 {
+    let (hash, creator) = world.proposed(0, &empty_update());
+    assert_eq!(world.status().snapshotCount, u64::from(count));
+    for voter in 0..count {
+        world.vote(voter, 1, hash).expect("voted");
+    }
+    creator
+}
+
 #[test]
-fn f25_257_validators_cost_what_a_block_holds_and_collect_their_pay() {
+fn f25_paying_hundreds_for_the_first_time_fits_into_a_transaction() {
+    attack_fails("f25b", 600, |world| {
+        let creator = approved_by_all(world, 600);
+        execute_within_the_limit(world, creator, &empty_update()).is_err()
+    });
+}
+
+/// A network of `count` validators. Their addresses do not all fit into the deployment: the others register.
+fn large_network(count: u32) -> World {
+    const GENESIS: u32 = 500;
+    let mut world = World::new(GENESIS);
+    let (core, token) = (world.deployment.core, world.deployment.token);
+    let enough: Vec<u32> = (0..GENESIS * 2 / 3).collect();
+    world.run_round(&enough, &empty_update());
+    world
+        .send(0, token, Token::withdrawSnoCall {})
+        .expect("collected");
+    let stake = U256::from(1_000_000_000);
+    let lower = Token::setValidatorLockAmountCall { newAmount: stake };
+    world.govern(token, lower).expect("lowered");
+    for n in GENESIS..count {
+        let to = signer(n).address();
+        let gas_money = U256::from(SNO);
+        world
+            .chain
+            .transact(&signer(USER), TxKind::Call(to), Bytes::new(), gas_money)
+            .expect("gas money");
+        world
+            .send(0, token, Token::transferCall { to, value: stake })
+            .expect("sent");
+        let register = Core::createValidatorCall {
+            publicKeyHash: key_hash(n),
+        };
+        world.send(n, core, register).expect("registered");
+    }
+    world
+}
+
+#[test]
+fn f25_a_thousand_validators_open_and_execute_a_round() {
+    const COUNT: u32 = 1_000;
+    let mut world = large_network(COUNT);
+    let creator = approved_by_all(&mut world, COUNT);
+    // The proposal is in the block after the draw's, and each vote in one of its own.
+    let draw = world.chain.block_number() - u64::from(COUNT) - 1;
+    let receipts = world.chain.block_receipts(draw.into()).expect("mined");
+    assert_eq!(events::<Coordinator::RoundOpened>(&receipts[0]).len(), 1);
+    assert!(
+        receipts[0].gas_used < TRANSACTION_GAS_MAX * 3 / 4,
+        "{}",
+        receipts[0].gas_used
+    );
+    let before = paid(&world, COUNT);
+    execute_within_the_limit(&mut world, creator, &empty_update()).expect("executed");
+    let each = sno(4_500) / U256::from(COUNT);
+    let after = paid(&world, COUNT);
+    assert!((0..COUNT as usize).all(|n| after[n] == before[n] + each));
+    world.assert_books();
+}
+
+#[test]
+fn f25_257_validators_collect_their_pay() {
     const COUNT: u32 = 257;
     let mut world = World::new(COUNT);
     let token = world.deployment.token;
-    let (hash, proposer) = world.proposed(0, &empty_update());
-    for voter in 0..COUNT {
-        world.vote(voter, 1, hash).expect("voted");
-    }
+    let creator = approved_by_all(&mut world, COUNT);
     let receipt = world
-        .execute(proposer, 1, &empty_update())
+        .execute(creator, 1, &empty_update())
         .expect("executed");
-    // So that a thousand fit into a block of 60 million.
     assert!(
-        receipt.gas_used < u64::from(COUNT) * 40_000,
+        receipt.gas_used < u64::from(COUNT) * 15_000,
         "{}",
         receipt.gas_used
     );

@@ -205,6 +205,7 @@ abstract contract Collateral is TokenBase {
         lock.amount = amount;
         lock.exists = true;
         _take(user, isValidator, amount);
+        if (isValidator) s_credits[user].kept = true;
         if (isValidator && delegates(user) == address(0)) _delegate(user, user);
     }
 

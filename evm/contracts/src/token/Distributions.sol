@@ -296,8 +296,8 @@ abstract contract Distributions is Escrow {
         for (uint256 i = 0; i < count; ++i) {
             if (push) _transfer(address(this), validators[i], sno);
             if (push && eth == 0) continue;
-            PaymentAmounts storage credit = s_credits[validators[i]];
-            if (!push) credit.sno += sno;
+            Credit storage credit = s_credits[validators[i]];
+            if (!push) credit.sno += uint112(sno);
             credit.eth += eth;
         }
         paid = PaymentAmounts(sno * count, eth * count);

@@ -24,10 +24,21 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
     /// @notice When the token was deployed (seconds): the start of era 0 and of the grid of due times.
     uint256 public immutable i_deploymentTimestamp;
 
+    /// @dev In one storage slot, because an update may have to write a thousand of them.
+    struct Credit {
+        /// SNO wei; the supply stays far below 2^112.
+        uint112 sno;
+        /// ETH wei.
+        uint128 eth;
+        /// Set when a validator locks its collateral, so that its slot is never empty: to fill an empty one costs
+        /// 17,100 gas more, and an update that fills a thousand would not fit into a transaction.
+        bool kept;
+    }
+
     /// @notice ETH (wei) that came in, escrow and donations alike.
     uint256 public s_totalETHDeposited;
     /// @notice What an account may collect with {withdrawSno} and {withdrawEth}.
-    mapping(address account => PaymentAmounts) public s_credits;
+    mapping(address account => Credit) public s_credits;
     /// @notice Sum of {s_credits}.
     PaymentAmounts public s_totalCredits;
     /// @notice SNO (wei) burned by slashing.
