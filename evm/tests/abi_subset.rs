@@ -208,3 +208,13 @@ fn the_whole_of_upstreams_interface_is_compared() {
         }
     }
 }
+
+#[test]
+fn the_token_and_the_dao_take_plain_ether_as_upstreams_do() {
+    for (contract, artifact) in ARTIFACTS {
+        let artifact: Value = serde_json::from_str(artifact).expect("JSON");
+        let abi: JsonAbi = serde_json::from_value(artifact["abi"].clone()).expect("an ABI");
+        let takes = matches!(contract, "SmartnodesERC20" | "SmartnodesDAO");
+        assert_eq!(abi.receive.is_some(), takes, "{contract}");
+    }
+}

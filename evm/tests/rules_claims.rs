@@ -2,7 +2,7 @@
 //!
 //! | row of the rule book | test |
 //! | --- | --- |
-//! | claims: proof over (account, capacity, distribution id), OpenZeppelin-compatible | `claims_by_proofs_made_in_rust_from_1_to_100_000_workers`, `claims_need_their_own_account_capacity_and_distribution` |
+//! | claims: proof over (account, capacity, distribution id), OpenZeppelin-compatible | `claims_by_proofs_made_in_rust_from_1_to_100_000_workers`, `claims_need_their_own_account_capacity_and_distribution`, `claims_proofs_hold_for_any_workers_and_for_nothing_else` |
 //! | claims: double-hashed leaf | `claims_by_a_second_preimage_fail` |
 //! | claims: one for each account and distribution, also inside one batch | `claims_of_a_duplicate_leaf_are_paid_once`, `claims_in_a_batch_are_paid_once_each_and_one_bad_entry_costs_no_other` |
 //! | claims: amount = pool × capacity / total capacity; Σ claims ≤ pool | `claims_never_add_up_to_more_than_the_pool` |
@@ -16,10 +16,11 @@ use alloy::rpc::types::TransactionReceipt;
 use alloy::sol_types::SolValue;
 use contracts_support::shorthand::*;
 use contracts_support::*;
+use proptest::prelude::*;
 use smartnodes_evm::bindings::SmartnodesERC20 as Token;
 use smartnodes_evm::chain::ChainError;
 use smartnodes_evm::deployment::{DeployParams, TestnetSnapshot};
-use smartnodes_evm::reward_tree::{RewardTree, leaf};
+use smartnodes_evm::reward_tree::{RewardTree, RewardTreeError, leaf, verify};
 use smartnodes_evm::state_update::StateUpdate;
 
 /// The n-th of very many workers, who need no key: the chain lets anybody act for them.
@@ -120,6 +121,63 @@ fn claims_need_their_own_account_capacity_and_distribution() {
         account: address(500)
     }));
     assert_reverts::<Token::Token__RewardsAlreadyClaimed>(world.send(500, token, call(1, 1)));
+}
+
+/// What OpenZeppelin's `MerkleProof` makes of a proof, written anew.
+fn root_by(proof: &[B256], leaf: B256) -> B256 {
+    proof
+        .iter()
+        .fold(leaf, |node, sibling| parent(node, *sibling))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn claims_proofs_hold_for_any_workers_and_for_nothing_else(
+        workers in prop::collection::btree_map(any::<[u8; 20]>(), 1..u64::MAX, 1..80),
+        id in any::<u64>(),
+        pick in any::<prop::sample::Index>(),
+        bit in 0..256usize,
+    ) {
+        let leaves: Vec<_> = workers
+            .iter()
+            .map(|(account, capacity)| (Address::from(*account), U256::from(*capacity)))
+            .collect();
+        let tree = RewardTree::new(id, leaves.clone()).expect("distinct");
+        let reversed = RewardTree::new(id, leaves.iter().rev().copied().collect());
+        prop_assert_eq!(reversed.expect("distinct").root(), tree.root(), "the order does not matter");
+        for (account, capacity) in &leaves {
+            let proof = tree.proof(*account).expect("a leaf");
+            prop_assert_eq!(root_by(&proof, leaf(*account, *capacity, id)), tree.root());
+            prop_assert!(verify(tree.root(), *account, *capacity, id, &proof));
+        }
+        let (account, capacity) = leaves[pick.index(leaves.len())];
+        let proof = tree.proof(account).expect("a leaf");
+        let bent = |change: &dyn Fn(&mut Vec<B256>)| {
+            let mut proof = proof.clone();
+            change(&mut proof);
+            verify(tree.root(), account, capacity, id, &proof)
+        };
+        prop_assert!(!bent(&|proof| proof.push(tree.root())));
+        prop_assert!(!verify(tree.root(), account, capacity, id ^ (1 << (bit % 64)), &proof));
+        prop_assert!(!verify(tree.root(), account, capacity ^ (U256::ONE << bit), id, &proof));
+        for place in 0..proof.len() {
+            let shorter = bent(&|proof| {
+                proof.remove(place);
+            });
+            prop_assert!(!shorter);
+            prop_assert!(!bent(&|proof| proof[place].0[bit / 8] ^= 1 << (bit % 8)));
+        }
+        // No node above a leaf is a leaf, and the last leaf twice is another tree: neither has two readings.
+        let mut node = leaf(account, capacity, id);
+        for sibling in &proof {
+            node = parent(node, *sibling);
+            prop_assert!(leaves.iter().all(|(account, capacity)| leaf(*account, *capacity, id) != node));
+        }
+        let twice = leaves.iter().copied().chain([(account, capacity)]).collect();
+        prop_assert_eq!(RewardTree::new(id, twice).err(), Some(RewardTreeError::Duplicate(account)));
+    }
 }
 
 #[test]

@@ -262,6 +262,12 @@ fn dao_sets_what_the_rule_book_lists() {
             },
         ),
         action(d.token, Token::transferCall { to, value: sno(7) }),
+        action(
+            d.dao,
+            Dao::updateQuorumNumeratorCall {
+                newQuorumNumerator: U256::from(20),
+            },
+        ),
         (to, U256::from(500), Bytes::new()),
     ];
     let decision = Decision::new(actions, "all at once");
@@ -282,6 +288,7 @@ fn dao_sets_what_the_rule_book_lists() {
         (world.balance(to), eth(&world, to)),
         (sno(7), U256::from(500))
     );
+    assert_eq!(dao(&world, Dao::quorumNumerator_1Call {}), U256::from(20));
     let coordinator = d.coordinator;
     for n in [0, 1] {
         world
@@ -360,6 +367,24 @@ fn dao_cannot_mint_nor_leave_the_bounds() {
             d.token,
             Token::setUserLockAmountCall {
                 newAmount: U256::ZERO,
+            },
+        ),
+        action(
+            d.dao,
+            Dao::updateQuorumNumeratorCall {
+                newQuorumNumerator: U256::from(4),
+            },
+        ),
+        action(
+            d.dao,
+            Dao::updateQuorumNumeratorCall {
+                newQuorumNumerator: U256::from(51),
+            },
+        ),
+        action(
+            d.dao,
+            Dao::updateTimelockCall {
+                newTimelock: d.core,
             },
         ),
     ];

@@ -6,7 +6,7 @@
 //! | threshold: the examples | `threshold_examples_of_the_rule_book` |
 //! | threshold: of those in the snapshot that are still validators | `threshold_follows_those_who_are_left` |
 //! | threshold: DAO-adjustable within 51–100, from the next round | `threshold_is_set_by_governance_within_bounds` |
-//! | threshold: enforced | `threshold_of_100_percent_needs_everybody` |
+//! | threshold: enforced | `threshold_is_what_execution_needs`, `threshold_of_100_percent_needs_everybody` |
 
 mod contracts_support;
 
@@ -123,6 +123,41 @@ fn threshold_is_set_by_governance_within_bounds() {
         world.coordinator(Coordinator::approvalPercentageCall {}),
         75
     );
+}
+
+#[test]
+fn threshold_is_what_execution_needs() {
+    for percent in PERCENTAGES {
+        let mut world = World::new(12);
+        set_percentage(&mut world, percent);
+        for count in (1..=12u32).rev() {
+            world.open_round(0);
+            let (proposer, hash) = (world.proposer(), world.hash(&empty_update()));
+            world.propose(proposer, hash).expect("proposed");
+            world.wait(INTERVAL / 32);
+            for voter in 0..exact(percent, count.into()) as u32 {
+                assert_reverts::<Coordinator::Coordinator__NotEnoughVotes>(world.execute(
+                    proposer,
+                    1,
+                    &empty_update(),
+                ));
+                world.vote(voter, 1, hash).expect("voted");
+            }
+            world
+                .execute(proposer, 1, &empty_update())
+                .unwrap_or_else(|error| panic!("{percent} % of {count}: {error}"));
+            // Those who had no need to vote must not fall inactive.
+            let coordinator = world.deployment.coordinator;
+            for n in 0..count {
+                world
+                    .send(n, coordinator, Coordinator::reactivateCall {})
+                    .expect("active");
+            }
+            world
+                .send(count - 1, coordinator, Coordinator::removeValidatorCall {})
+                .expect("left");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,17 @@ contract SmartnodesDAO is
     GovernorVotesQuorumFraction,
     GovernorTimelockControl
 {
+    /// @notice Bounds of the quorum (percent): one of nothing would let anybody decide, and one that nobody reaches
+    /// would end governance for good.
+    uint256 public constant MIN_QUORUM = 5;
+    uint256 public constant MAX_QUORUM = 50;
+
+    /// @notice The quorum must be {MIN_QUORUM} to {MAX_QUORUM} percent.
+    error DAO__InvalidQuorum(uint256 percent);
+    /// @notice The other contracts name this timelock as their authority for good: with another one the DAO would have
+    /// none.
+    error DAO__TimelockIsFixed();
+
     /// @param token the SNO token
     /// @param timelock the authority; this contract is its only proposer
     constructor(IVotes token, TimelockController timelock)
@@ -44,6 +55,11 @@ contract SmartnodesDAO is
         return 1_000e18;
     }
 
+    /// @notice Takes the present timelock only; see {DAO__TimelockIsFixed}.
+    function updateTimelock(TimelockController newTimelock) public override onlyGovernance {
+        if (address(newTimelock) != timelock()) revert DAO__TimelockIsFixed();
+    }
+
     function state(uint256 proposalId)
         public
         view
@@ -60,6 +76,11 @@ contract SmartnodesDAO is
         returns (bool)
     {
         return super.proposalNeedsQueuing(proposalId);
+    }
+
+    function _updateQuorumNumerator(uint256 percent) internal override {
+        if (percent < MIN_QUORUM || percent > MAX_QUORUM) revert DAO__InvalidQuorum(percent);
+        super._updateQuorumNumerator(percent);
     }
 
     function _queueOperations(
