@@ -317,6 +317,42 @@ fn calls_need_no_funds_and_may_come_from_contracts() {
 }
 
 #[test]
+fn calls_with_any_fees_need_no_chain_id_but_may_not_name_another() {
+    let mut chain = chain();
+    let contract = deploy(&mut chain, "465f5260205ff3"); // returns the chain id
+    let ours = json!(
+        U256::from(31_337)
+            .to_be_bytes::<32>()
+            .map(|byte| format!("{byte:02x}"))
+            .concat()
+    );
+    for fees in [
+        json!({}),
+        json!({ "gasPrice": "0x3e8" }),
+        json!({ "maxFeePerGas": "0x3e8", "maxPriorityFeePerGas": "0x1" }),
+        json!({ "gasPrice": "0x3e8", "accessList": [{ "address": contract, "storageKeys": [] }] }),
+    ] {
+        let mut call = fees;
+        call["from"] = json!(signer(0).address());
+        call["to"] = json!(contract);
+        call["gas"] = json!("0x10000");
+        for method in ["eth_call", "eth_estimateGas"] {
+            ok(&mut chain, method, json!([call]));
+        }
+        let answer = ok(&mut chain, "eth_call", json!([call]));
+        assert_eq!(answer.as_str().map(|hex| &hex[2..]), ours.as_str());
+        call["chainId"] = json!("0x7a69");
+        ok(&mut chain, "eth_call", json!([call]));
+        call["chainId"] = json!("0x1");
+        let message = "chainId does not match node's (have=1, want=31337)";
+        assert_eq!(
+            error(&mut chain, "eth_call", json!([call])),
+            (-32000, message.to_owned())
+        );
+    }
+}
+
+#[test]
 fn time_travel_needs_to_be_enabled() {
     let mut chain = chain();
     for method in [

@@ -168,6 +168,13 @@ impl Chain {
                 "transaction type not supported: no blobs and no authorizations".to_owned(),
             ));
         }
+        // Who names no chain means this one.
+        let want = self.config.chain_id;
+        if let Some(have) = request.chain_id.filter(|have| *have != want) {
+            return Err(CallError::Invalid(format!(
+                "chainId does not match node's (have={have}, want={want})"
+            )));
+        }
         let data = request
             .input
             .unique_input()
@@ -202,7 +209,7 @@ impl Chain {
             value: request.value.unwrap_or_default(),
             data,
             nonce: 0,
-            chain_id: request.chain_id,
+            chain_id: Some(self.config.chain_id),
             access_list,
             gas_priority_fee: dynamic.then(|| request.max_priority_fee_per_gas.unwrap_or_default()),
             blob_hashes: Vec::new(),
