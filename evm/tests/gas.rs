@@ -102,7 +102,8 @@ fn a_state_update_costs_the_same_whatever_the_number_of_workers() {
 }
 
 #[test]
-fn three_hundred_validators_fit_into_blocks_of_60_million() {
+fn three_hundred_validators_are_drawn_propose_vote_execute_and_remove_within_blocks_of_60_million()
+{
     let rows = MEASURED.rows_of("");
     let of_300: Vec<_> = rows
         .iter()

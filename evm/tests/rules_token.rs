@@ -9,7 +9,7 @@
 //! | reduction; tail | `reduction_by_0_6_every_365_days_down_to_the_tail`, `reduction_spares_the_period_that_began_before_it` |
 //! | split of a distribution | `split_is_85_10_5_with_every_remainder_in_the_treasury` |
 //! | no capacity in a period | `no_capacity_mints_no_workers_share_and_payments_wait` |
-//! | payments | `payments_in_sno_are_paid_out_of_their_escrow`, `payments_in_eth_wait_for_validators_and_go_to_the_others` |
+//! | payments | `payments_in_sno_are_paid_out_of_their_escrow`, `payments_in_eth_wait_for_validators_and_go_to_the_others`, `payments_that_a_worker_refuses_wait_for_it` |
 //! | supply identity | `supply_identity_holds_through_everything_that_moves_it`, `supply_is_bounded_by_the_tokens_own_clock` |
 //! | claims; expiry; testnet → mainnet | `rules_claims.rs` |
 //! | collateral | `rules_collateral.rs` |
@@ -26,6 +26,7 @@ use smartnodes_evm::bindings::{
 };
 use smartnodes_evm::deployment::DeployParams;
 use smartnodes_evm::emission::{ERA_SECONDS, per_update};
+use smartnodes_evm::reward_tree::RewardTree;
 
 /// `percent` of an amount, rounded down.
 fn share(amount: U256, percent: u64) -> U256 {
@@ -430,6 +431,52 @@ fn payments_in_eth_wait_for_validators_and_go_to_the_others() {
     assert_eq!(
         eth(&world, address(501)) + gas - before,
         U256::from(workers * 3 / 7)
+    );
+    world.assert_books();
+}
+
+#[test]
+fn payments_that_a_worker_refuses_wait_for_it() {
+    let mut world = world_with_user();
+    let (core, token) = (world.deployment.core, world.deployment.token);
+    // Runtime code 5f5ffd: reverts whatever it is sent.
+    let init = [
+        0x62, 0x5f, 0x5f, 0xfd, 0x5f, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3,
+    ];
+    let contract = world
+        .chain
+        .transact(&signer(0), TxKind::Create, init.into(), U256::ZERO)
+        .expect("deployed")
+        .contract_address
+        .expect("a contract");
+    let hash = keccak256("eth job");
+    world
+        .pay(USER, core, request(hash, 1_000), U256::from(1_000))
+        .expect("requested");
+    let tree = RewardTree::new(2, vec![(contract, U256::ONE)]).expect("one leaf");
+    let mut update = empty_update();
+    update.merkleRoot = tree.root();
+    update.totalCapacity = U256::ONE;
+    update.jobIds = vec![job_id(&world, hash)];
+    world.run_round(&VOTERS, &update);
+    let claim = Token::claimMerkleRewardsCall {
+        distributionId: U256::from(2),
+        capacity: U256::ONE,
+        proof: vec![],
+    };
+    world.impersonate(contract, token, claim).expect("claimed");
+    // Its SNO is paid all the same, and the ETH goes where it says.
+    assert_eq!(world.balance(contract), sno(38_250));
+    let credit = Token::s_creditsCall { account: contract };
+    assert_eq!(world.token(credit.clone()).eth, 850);
+    world.assert_books();
+    let to = Address::repeat_byte(0x66);
+    world
+        .impersonate(contract, token, Token::withdrawEthCall { to })
+        .expect("withdrawn");
+    assert_eq!(
+        (eth(&world, to), world.token(credit).eth),
+        (U256::from(850), 0)
     );
     world.assert_books();
 }

@@ -2,7 +2,7 @@
 //!
 //! | row of the rule book | test |
 //! | --- | --- |
-//! | proposal: a hash that binds everything executed | `proposal_binds_everything_that_is_executed`, `proposal_hashes_are_the_same_in_rust_and_on_chain`, `proposal_comes_in_time_to_be_executed_or_not_at_all` |
+//! | proposal: a hash that binds everything executed | `proposal_binds_everything_that_is_executed`, `proposal_hashes_are_the_same_in_rust_and_on_chain`, `proposal_comes_in_time_to_be_executed_or_not_at_all`, `proposal_of_a_malformed_update_is_refused_whole` |
 //! | vote: once in a round, for one hash, never moved | `vote_is_for_one_hash_once_in_a_round` |
 //! | threshold | `rules_threshold.rs` |
 //! | first past the post: exactly one executes in a round | `first_past_the_post_executes_and_no_other_in_the_round` |
@@ -161,6 +161,39 @@ fn proposal_comes_in_time_to_be_executed_or_not_at_all() {
     world
         .execute(1, 1, &empty_update())
         .expect("executed by another than the creator");
+}
+
+#[test]
+fn proposal_of_a_malformed_update_is_refused_whole() {
+    let (_, good) = work(1, &[(500, 1)]);
+    let bad: [fn(&mut StateUpdate); 4] = [
+        |u| u.merkleRoot = B256::ZERO,
+        |u| u.totalCapacity = U256::ZERO,
+        |u| u.totalCapacity = U256::ONE << 112,
+        |u| u.totalCapacity = U256::MAX,
+    ];
+    let mut world = World::new(3);
+    for (place, change) in bad.into_iter().enumerate() {
+        let mut update = good.clone();
+        change(&mut update);
+        let (hash, proposer) = proposed(&mut world, 0, &update);
+        for voter in VOTERS {
+            world.vote(voter, 1, hash).expect("voted");
+        }
+        let refused = world.execute(proposer, 1, &update);
+        assert!(
+            refused.is_err_and(|error| error.reverted().is_some()),
+            "{place}"
+        );
+        let status = world.status();
+        assert_eq!((status.phase, status.nextDistributionId), (4, 1), "{place}");
+        world.wait_until(status.expiresAt);
+    }
+    // The most that is allowed.
+    let mut update = good;
+    update.totalCapacity = (U256::ONE << 112) - U256::ONE;
+    world.run_round(&VOTERS, &update);
+    world.assert_books();
 }
 
 #[test]
