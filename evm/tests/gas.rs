@@ -79,13 +79,7 @@ fn a_claim_among_10_000_workers_stays_within_its_bound() {
     let claims = MEASURED.rows_of("claimMerkleRewards: ");
     assert!(claims.len() >= 6);
     for (name, gas) in claims {
-        // Sending ETH costs 9,000 by itself.
-        let bound = if name.contains("ETH") {
-            130_000
-        } else {
-            120_000
-        };
-        assert!(gas <= bound, "{name}: {gas}");
+        assert!(gas <= 120_000, "{name}: {gas}");
     }
 }
 

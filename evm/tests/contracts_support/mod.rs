@@ -3,6 +3,7 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub mod actors;
 pub mod governance;
 pub mod shorthand;
 mod variants;

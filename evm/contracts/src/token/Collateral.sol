@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Balances} from "./Balances.sol";
 import {TokenBase} from "./TokenBase.sol";
 
 /// @title Collateral of validators and users
@@ -75,7 +75,7 @@ abstract contract Collateral is TokenBase {
         else delete _userLocks[user];
         s_totalLocked -= amount;
         // Past the votes' hook: the owner had this voting power all along.
-        ERC20._update(address(this), user, amount);
+        Balances._update(address(this), user, amount);
         emit TokensUnlocked(user, isValidator, amount);
     }
 
@@ -109,7 +109,7 @@ abstract contract Collateral is TokenBase {
         }
         s_totalLocked -= slashed;
         s_totalBurned += slashed;
-        ERC20._update(address(this), address(0), slashed);
+        Balances._update(address(this), address(0), slashed);
         _recordTotalVotes();
         _moveDelegateVotes(delegates(validator), address(0), slashed);
         emit SlashedTokensBurned(slashed);
@@ -150,16 +150,14 @@ abstract contract Collateral is TokenBase {
     }
 
     function hasSufficientCollateral(address user, bool isValidator) external view returns (bool) {
-        return isLockedAs(user, isValidator)
-            && _lockOf(user, isValidator).amount >= _enforced(_requirement(isValidator));
+        return _isSufficient(_lockOf(user, isValidator), _enforced(_requirement(isValidator)));
     }
 
     function sufficientCollateral(address[] calldata accounts) external view returns (bool[] memory sufficient) {
         uint256 enforced = _enforced(_validatorRequirement);
         sufficient = new bool[](accounts.length);
         for (uint256 i = 0; i < accounts.length; ++i) {
-            Lock storage lock = _validatorLocks[accounts[i]];
-            sufficient[i] = lock.exists && lock.unlockTime == 0 && lock.amount >= enforced;
+            sufficient[i] = _isSufficient(_validatorLocks[accounts[i]], enforced);
         }
     }
 
@@ -213,7 +211,7 @@ abstract contract Collateral is TokenBase {
     function _take(address user, bool isValidator, uint256 amount) private {
         if (balanceOf(user) < amount) revert Token__InsufficientBalance();
         s_totalLocked += amount;
-        ERC20._update(user, address(this), amount);
+        Balances._update(user, address(this), amount);
         emit TokensLocked(user, isValidator, amount);
     }
 
@@ -230,6 +228,10 @@ abstract contract Collateral is TokenBase {
         uint128 amount = requirement.amount;
         uint128 previous = requirement.previous;
         return block.timestamp < requirement.graceUntil && previous < amount ? previous : amount;
+    }
+
+    function _isSufficient(Lock storage lock, uint256 enforced) private view returns (bool) {
+        return lock.exists && lock.unlockTime == 0 && lock.amount >= enforced;
     }
 
     function _requirement(bool isValidator) private view returns (Requirement storage) {

@@ -52,8 +52,6 @@ abstract contract Distributions is Escrow {
     uint256 public immutable i_testnetTotal;
 
     mapping(uint256 distributionId => Distribution) private _distributions;
-    /// One bit for each distribution, grouped by account: a worker's later claims share a storage slot.
-    mapping(address account => mapping(uint256 group => uint256 bits)) private _claimed;
     Progress internal _progress;
     EmissionTotals internal _emission;
     /// @notice All that workers have yet to claim.
@@ -189,7 +187,7 @@ abstract contract Distributions is Escrow {
 
     /// @notice Whether `account` has claimed from the distribution.
     function s_claimed(uint256 distributionId, address account) external view returns (bool) {
-        return _isClaimed(distributionId, account);
+        return _isMarked(account, distributionId);
     }
 
     /// @notice A distribution; `nonce` is its id. A distribution without capacity, and one that expired, is empty.
@@ -321,7 +319,7 @@ abstract contract Distributions is Escrow {
             }
             return (Token__UnknownDistribution.selector, "unknown distribution", reward, 0);
         }
-        if (_isClaimed(distributionId, msg.sender)) {
+        if (_isMarked(msg.sender, distributionId)) {
             return (Token__RewardsAlreadyClaimed.selector, "already claimed", reward, 0);
         }
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(msg.sender, capacity, distributionId))));
@@ -331,21 +329,21 @@ abstract contract Distributions is Escrow {
         uint256 totalCapacity = d.totalCapacity;
         PaymentAmounts memory pool = d.workerReward;
         PaymentAmounts memory left = d.unclaimed;
-        if (capacity > totalCapacity) return (Token__DistributionExhausted.selector, "exhausted", reward, 0);
-        // Both factors are below 2^128.
-        reward.sno = uint128((pool.sno * capacity) / totalCapacity);
-        reward.eth = uint128((pool.eth * capacity) / totalCapacity);
-        if (reward.sno > left.sno || reward.eth > left.eth) {
-            reward = PaymentAmounts(0, 0);
-            return (Token__DistributionExhausted.selector, "exhausted", reward, 0);
+        bool covered = capacity <= totalCapacity;
+        if (covered) {
+            // Both factors are below 2^128.
+            reward.sno = uint128((pool.sno * capacity) / totalCapacity);
+            reward.eth = uint128((pool.eth * capacity) / totalCapacity);
+            covered = reward.sno <= left.sno && reward.eth <= left.eth;
         }
+        if (!covered) return (Token__DistributionExhausted.selector, "exhausted", PaymentAmounts(0, 0), 0);
         uint256 payments = d.payments;
         handedOn = _paymentsIn(left.sno, payments, pool.sno);
         left.sno -= reward.sno;
         left.eth -= reward.eth;
         handedOn -= _paymentsIn(left.sno, payments, pool.sno);
         d.unclaimed = left;
-        _claimed[msg.sender][distributionId >> 8] |= 1 << (distributionId & 0xff);
+        _mark(msg.sender, distributionId);
         emit TokenRewardsClaimed(distributionId, msg.sender, reward.sno);
         if (reward.eth != 0) emit EthRewardsClaimed(msg.sender, reward.eth);
     }
@@ -381,10 +379,6 @@ abstract contract Distributions is Escrow {
         _emission.allocated -= unclaimed.sno - rest.sno;
         delete _distributions[distributionId];
         emit DistributionExpired(distributionId);
-    }
-
-    function _isClaimed(uint256 distributionId, address account) private view returns (bool) {
-        return _claimed[account][distributionId >> 8] & (1 << (distributionId & 0xff)) != 0;
     }
 
     /// @dev `percent` of both amounts, each rounded down.

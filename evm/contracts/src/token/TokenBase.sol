@@ -7,6 +7,7 @@ import {ERC20Votes} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Vo
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
+import {Balances} from "./Balances.sol";
 import {ISmartnodesERC20} from "../interfaces/ISmartnodesERC20.sol";
 import {ISmartnodesCore} from "../interfaces/ISmartnodesCore.sol";
 import {ISmartnodesCoordinator} from "../interfaces/ISmartnodesCoordinator.sol";
@@ -14,7 +15,7 @@ import {ISmartnodesCoordinator} from "../interfaces/ISmartnodesCoordinator.sol";
 /// @title The token's foundation: SNO with permits and votes, its three authorities, and ETH that it holds for others
 /// @dev The contract's own balance is what it holds for others: collateral, escrow, released payments and the part of
 /// worker pools that came from payments. Nobody can send SNO to it by mistake.
-abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes, ReentrancyGuardTransient {
+abstract contract TokenBase is ISmartnodesERC20, Balances, ERC20Permit, ERC20Votes, ReentrancyGuardTransient {
     /// @notice The timelock: governance's authority and the treasury.
     address public immutable s_dao;
     /// @notice The Coordinator's proxy.
@@ -59,12 +60,12 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
     error Token__ETHTransferFailed();
 
     modifier onlyDAO() {
-        if (msg.sender != s_dao) revert Token__OnlyDAO();
+        _requireDAO();
         _;
     }
 
     modifier onlyCore() {
-        if (msg.sender != address(s_smartnodesCore)) revert Token__OnlyCore();
+        _requireCore();
         _;
     }
 
@@ -145,6 +146,16 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
         return super.nonces(owner);
     }
 
+    /// @dev A function of its own, because what a modifier says itself is in the code once for each use.
+    function _requireDAO() private view {
+        if (msg.sender != s_dao) revert Token__OnlyDAO();
+    }
+
+    /// @dev As {_requireDAO}.
+    function _requireCore() private view {
+        if (msg.sender != address(s_smartnodesCore)) revert Token__OnlyCore();
+    }
+
     /// @dev ETH that somebody owns.
     function _accountedEth() internal view virtual returns (uint256);
 
@@ -167,7 +178,7 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
 
     /// @dev Gives SNO that the contract holds to `account`; the contract's own votes do not exist.
     function _handOn(address account, uint256 amount) internal {
-        ERC20._update(address(this), account, amount);
+        Balances._update(address(this), account, amount);
         _moveDelegateVotes(address(0), delegates(account), amount);
     }
 
@@ -181,7 +192,20 @@ abstract contract TokenBase is ISmartnodesERC20, ERC20, ERC20Permit, ERC20Votes,
         else if (supply < recorded) super._transferVotingUnits(address(this), address(0), recorded - supply);
     }
 
-    function _update(address from, address to, uint256 value) internal override(ERC20, ERC20Votes) {
+    function balanceOf(address account) public view override(ERC20, Balances) returns (uint256) {
+        return super.balanceOf(account);
+    }
+
+    function totalSupply() public view override(ERC20, Balances) returns (uint256) {
+        return super.totalSupply();
+    }
+
+    /// @dev What a balance has room for.
+    function _maxSupply() internal pure override returns (uint256) {
+        return type(uint96).max;
+    }
+
+    function _update(address from, address to, uint256 value) internal override(Balances, ERC20, ERC20Votes) {
         super._update(from, to, value);
     }
 
