@@ -8,6 +8,7 @@ use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::{Receipt, Work, WorkKind, WorkOrder, WorkResult, challenge_task};
 use crate::signed::{Domain, Signed};
 use crate::store::Store;
+use crate::work::hash_chain::{self, HashChain};
 use crate::work::{Task, TaskKind};
 
 pub(crate) fn domain() -> Domain {
@@ -74,12 +75,12 @@ pub(crate) fn job_request(
     tasks: usize,
 ) -> Signed<JobRequest> {
     let task = |index: usize| Task {
-        kind: TaskKind::HashChain { steps: 500 },
+        kind: TaskKind::HashChain(HashChain { steps: 500 }),
         input: index.to_be_bytes().to_vec(),
     };
     let body = JobRequest {
         user: user.address(),
-        network: "hash-chain".into(),
+        network: hash_chain::NETWORK.into(),
         tasks: (0..tasks).map(task).collect(),
         payment,
         nonce,

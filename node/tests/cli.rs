@@ -188,6 +188,21 @@ fn arguments_that_make_no_sense_are_refused() {
     );
     place.replace("node.toml", "\"worker\"", "\"user\"");
     place.refused(&["job", "submit", "--steps", "0"], &["steps is 0"]);
+    place.refused(&["job", "submit"], &["--wasm", "--matmul", "--steps"]);
+    place.refused(
+        &["job", "submit", "--steps", "5", "--matmul", "5"],
+        &["cannot be used with"],
+    );
+    place.refused(&["job", "submit", "--matmul", "513"], &["size is 513"]);
+    place.refused(
+        &["job", "submit", "--matmul", "2", "--input", "password"],
+        &["the input has 7 bytes", "32"],
+    );
+    place.refused(&["job", "submit", "--wasm", "none.wasm"], &["none.wasm"]);
+    place.refused(
+        &["job", "submit", "--wasm", "password"],
+        &["task.wasm", "module"],
+    );
     place.refused(
         &["job", "submit", "--steps", "5", "--tasks", "0"],
         &["tasks"],

@@ -12,14 +12,20 @@ use toml::Spanned;
 use crate::error::Invalid;
 use crate::units::Span;
 use crate::{
-    Chain, Fault, FaultKind, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent, Role,
-    Scenario, ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Victim,
+    Chain, Fault, FaultKind, Guest, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent,
+    Role, Scenario, ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Victim, Work,
 };
 
 /// Networks whose workload is built into the node.
-const NETWORKS: [&str; 1] = ["hash-chain"];
+const NETWORKS: [&str; 3] = ["hash-chain", "matmul", "wasm"];
+/// Largest matrices, in rows: what the node accepts (`smartnodes_node::work::matmul::SIZE_MAX`).
+const SIZE_MAX: u16 = 512;
+/// Most numbers in a module's input.
+const NUMBERS_MAX: usize = 1_024;
 /// Longest task, in steps: what the node accepts (`smartnodes_node::work::hash_chain::STEPS_MAX`).
 const STEPS_MAX: u64 = 1 << 26;
+/// Modules of `node/guests`.
+const GUESTS: [(&str, Guest); 2] = [("primes", Guest::Primes), ("summary", Guest::Summary)];
 /// Most jobs of one user.
 const JOBS_MAX: usize = 10_000;
 /// Most state updates of one run.
@@ -83,7 +89,10 @@ struct UserTable {
 #[serde(deny_unknown_fields)]
 struct JobTable {
     network: Spanned<String>,
-    steps: Spanned<u64>,
+    steps: Option<Spanned<u64>>,
+    size: Option<Spanned<u16>>,
+    guest: Option<Spanned<String>>,
+    numbers: Option<Spanned<Vec<u64>>>,
     payment: Option<Spanned<Sno>>,
     after_update: Option<Spanned<u64>>,
 }
@@ -362,12 +371,6 @@ impl Check<'_> {
             let message = format!("no such network: there is {}", NETWORKS.join(", "));
             return self.refuse(table.network.span(), message);
         }
-        if !(1..=STEPS_MAX).contains(table.steps.as_ref()) {
-            return self.refuse(
-                table.steps.span(),
-                format!("a task has 1 to {STEPS_MAX} steps"),
-            );
-        }
         if let Some(payment) = table.payment.as_ref().filter(|p| p.as_ref().wei() == 0) {
             return self.refuse(
                 payment.span(),
@@ -375,11 +378,61 @@ impl Check<'_> {
             );
         }
         Ok(Job {
-            network: table.network.as_ref().clone(),
-            steps: *table.steps.as_ref(),
+            work: self.work(table)?,
             payment: table.payment.as_ref().map(|p| *p.as_ref()),
             after_update: self.after_update(&table.after_update, updates)?,
         })
+    }
+
+    fn work(&self, table: &JobTable) -> Result<Work, ScenarioError> {
+        let JobTable {
+            steps,
+            size,
+            guest,
+            numbers,
+            ..
+        } = table;
+        match (table.network.as_ref().as_str(), steps, size, guest, numbers) {
+            ("hash-chain", Some(steps), None, None, None) => {
+                if !(1..=STEPS_MAX).contains(steps.as_ref()) {
+                    return self
+                        .refuse(steps.span(), format!("a task has 1 to {STEPS_MAX} steps"));
+                }
+                Ok(Work::HashChain {
+                    steps: *steps.as_ref(),
+                })
+            }
+            ("matmul", None, Some(size), None, None) => {
+                if !(1..=SIZE_MAX).contains(size.as_ref()) {
+                    return self
+                        .refuse(size.span(), format!("a matrix has 1 to {SIZE_MAX} rows"));
+                }
+                Ok(Work::Matmul {
+                    size: *size.as_ref(),
+                })
+            }
+            ("wasm", None, None, Some(guest), Some(numbers)) => {
+                let name = guest.as_ref().as_str();
+                let Some((_, guest)) = GUESTS.iter().find(|(guest, _)| *guest == name) else {
+                    let names = GUESTS.map(|(guest, _)| guest).join(", ");
+                    return self.refuse(guest.span(), format!("no such guest: there is {names}"));
+                };
+                if numbers.as_ref().len() > NUMBERS_MAX {
+                    return self.refuse(
+                        numbers.span(),
+                        format!("an input has at most {NUMBERS_MAX} numbers"),
+                    );
+                }
+                Ok(Work::Wasm {
+                    guest: *guest,
+                    numbers: numbers.as_ref().clone(),
+                })
+            }
+            _ => self.refuse(
+                table.network.span(),
+                "a job of hash-chain has `steps`, one of matmul `size`, one of wasm `guest` and `numbers`, and no other of these",
+            ),
+        }
     }
 
     fn after_update(

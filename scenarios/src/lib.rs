@@ -20,7 +20,8 @@ pub use error::ScenarioError;
 pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
 pub use scenario::{
-    Chain, Fault, FaultKind, Job, Latency, Moment, Network, Scenario, Transfer, User, Victim,
+    Chain, Fault, FaultKind, Guest, Job, Latency, Moment, Network, Scenario, Transfer, User,
+    Victim, Work,
 };
 pub use units::{Percent, Sno};
 

@@ -72,14 +72,54 @@ pub struct User {
 /// One job of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// The network that is to run it.
-    pub network: String,
-    /// Size of the task: sequential steps of the hash chain.
-    pub steps: u64,
+    /// Its one task.
+    pub work: Work,
     /// What the user escrows for it; `None` is a free job.
     pub payment: Option<Sno>,
     /// It is submitted once this many state updates have been executed.
     pub after_update: u64,
+}
+
+/// What a job computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A hash chain from an input that the seed decides.
+    HashChain {
+        /// Sequential hashes.
+        steps: u64,
+    },
+    /// A product of two matrices that the seed decides.
+    Matmul {
+        /// Rows of each.
+        size: u16,
+    },
+    /// A module on an input.
+    Wasm {
+        /// The module.
+        guest: Guest,
+        /// The input.
+        numbers: Vec<u64>,
+    },
+}
+
+impl Work {
+    /// The network that is to run it.
+    pub fn network(&self) -> &'static str {
+        match self {
+            Work::HashChain { .. } => "hash-chain",
+            Work::Matmul { .. } => "matmul",
+            Work::Wasm { .. } => "wasm",
+        }
+    }
+}
+
+/// A module of `node/guests`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// Lists the primes from one number to another.
+    Primes,
+    /// Count, smallest, largest and sum of numbers.
+    Summary,
 }
 
 /// SNO that one host sends to another.

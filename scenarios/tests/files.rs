@@ -142,7 +142,31 @@ fn mistakes_are_pointed_out_where_they_are() {
         ("count = 2", "count = 0", "count", "1 to 500"),
         ("count = 2", "count = -1", "count", "invalid value"),
         ("steps = 10", "steps = 0", "steps", "1 to"),
-        ("\"hash-chain\"", "\"matmul\"", "network", "no such network"),
+        ("\"hash-chain\"", "\"chess\"", "network", "no such network"),
+        (
+            "\"hash-chain\"",
+            "\"matmul\"",
+            "network",
+            "one of matmul `size`",
+        ),
+        (
+            "steps = 10",
+            "size = 10",
+            "network",
+            "of hash-chain has `steps`",
+        ),
+        (
+            "network = \"hash-chain\"\nsteps = 10",
+            "network = \"matmul\"\nsize = 513",
+            "size",
+            "1 to 512 rows",
+        ),
+        (
+            "network = \"hash-chain\"\nsteps = 10",
+            "network = \"wasm\"\nguest = \"doom\"\nnumbers = []",
+            "guest",
+            "there is primes, summary",
+        ),
         (
             "payment = \"50 SNO\"",
             "payment = \"50 ETH\"",

@@ -15,8 +15,11 @@ use smartnodes_node::p2p;
 use smartnodes_node::roles::RoleState;
 use smartnodes_node::roles::context::Context;
 use smartnodes_node::roles::user::{User, UserError};
+use smartnodes_node::work::hash_chain::HashChain;
+use smartnodes_node::work::matmul::{Factors, Matmul};
+use smartnodes_node::work::wasm::Wasm;
 use smartnodes_node::work::{Task, TaskKind};
-use smartnodes_scenarios::{HostName, Job, Transfer, USER_COLLATERAL};
+use smartnodes_scenarios::{Guest, HostName, Job, Transfer, USER_COLLATERAL, Work};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -30,6 +33,13 @@ use crate::wire::{Endpoint, Wire};
 
 /// Wait before a node that could not start is started again, and between two looks at the chain by its user.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const PRIMES: &[u8] = include_bytes!("../../node/guests/primes.wasm");
+const SUMMARY: &[u8] = include_bytes!("../../node/guests/summary.wasm");
+/// Fuel of a module, of which a guest uses what its input takes.
+const FUEL: u64 = 100_000_000;
+/// Pages of memory of a module.
+const PAGES: u32 = 32;
 
 /// All that a host needs to start, at first and after each crash.
 pub struct Host {
@@ -197,15 +207,40 @@ impl Host {
     }
 
     fn request(&self, index: usize, job: &Job) -> JobRequest {
-        let input =
-            draw::bytes(self.seed, &format!("input of job {index} of {}", self.name)).to_vec();
+        let drawn =
+            || draw::bytes(self.seed, &format!("input of job {index} of {}", self.name)).to_vec();
+        let (kind, input) = match &job.work {
+            Work::HashChain { steps } => {
+                (TaskKind::HashChain(HashChain { steps: *steps }), drawn())
+            }
+            Work::Matmul { size } => {
+                let factors = Factors::Seeded;
+                (
+                    TaskKind::Matmul(Matmul {
+                        size: *size,
+                        factors,
+                    }),
+                    drawn(),
+                )
+            }
+            Work::Wasm { guest, numbers } => {
+                let module = match guest {
+                    Guest::Primes => PRIMES,
+                    Guest::Summary => SUMMARY,
+                };
+                let wasm = Wasm {
+                    module: module.to_vec(),
+                    fuel: FUEL,
+                    pages: PAGES,
+                };
+                let input = numbers.iter().flat_map(|number| number.to_le_bytes());
+                (TaskKind::Wasm(wasm), input.collect())
+            }
+        };
         JobRequest {
             user: self.identity.address(),
-            network: job.network.clone(),
-            tasks: vec![Task {
-                kind: TaskKind::HashChain { steps: job.steps },
-                input,
-            }],
+            network: job.work.network().to_owned(),
+            tasks: vec![Task { kind, input }],
             payment: job.payment.map_or(0, |payment| payment.wei()),
             nonce: index as u64,
         }
@@ -234,19 +269,30 @@ async fn until_answered<T, F: Future<Output = Result<T, ChainError>>>(ask: impl 
 
 #[cfg(test)]
 mod tests {
-    use smartnodes_node::work::hash_chain;
+    use smartnodes_node::work::{hash_chain, matmul, wasm};
     use smartnodes_scenarios::Scenario;
 
     #[test]
     fn scenarios_may_ask_for_what_the_node_accepts() {
-        let text = |network: &str, steps: u64| {
+        let text = |job: &str| {
             format!(
                 "name = \"a\"\nsummary = \"b\"\nupdates = 1\ndeadline = \"9h\"\nvalidator = [{{ count = 1 }}]\nworker = \
-                 [{{ count = 1 }}]\n[[user]]\ncount = 1\njob = [{{ network = \"{network}\", steps = {steps} }}]\n"
+                 [{{ count = 1 }}]\n[[user]]\ncount = 1\njob = [{{ {job} }}]\n"
             )
         };
-        let accepted = |steps| Scenario::parse("", &text(hash_chain::NETWORK, steps)).is_ok();
-        assert!(accepted(hash_chain::STEPS_MAX));
-        assert!(!accepted(hash_chain::STEPS_MAX + 1));
+        let accepted = |network: &str, rest: String| {
+            let job = format!("network = \"{network}\", {rest}");
+            Scenario::parse("", &text(&job)).is_ok()
+        };
+        let chain = |steps| accepted(hash_chain::NETWORK, format!("steps = {steps}"));
+        assert!(chain(hash_chain::STEPS_MAX));
+        assert!(!chain(hash_chain::STEPS_MAX + 1));
+        let product = |size| accepted(matmul::NETWORK, format!("size = {size}"));
+        assert!(product(matmul::SIZE_MAX));
+        assert!(!product(matmul::SIZE_MAX + 1));
+        assert!(accepted(
+            wasm::NETWORK,
+            "guest = \"primes\", numbers = [0, 9]".into()
+        ));
     }
 }

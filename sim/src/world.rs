@@ -407,7 +407,7 @@ fn host(
             Role::User => handshake::Role::User,
         },
         networks: match name.role {
-            Role::Worker => vec![smartnodes_node::work::hash_chain::NETWORK.to_owned()],
+            Role::Worker => smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
             _ => Vec::new(),
         },
         capacity: 1,

@@ -130,7 +130,7 @@ impl Layout {
         let own = plan.multiaddr();
         let file = ConfigFile {
             role: plan.role,
-            networks: vec!["hash-chain".to_owned()],
+            networks: smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
             capacity: 2,
             data_dir: "data".into(),
             keys: KeysSection {

@@ -17,6 +17,7 @@ use crate::{
     keystore::{self, Password},
     node::NodeConfig,
     p2p::{P2pSettings, handshake::Role},
+    work,
 };
 
 /// Longest configuration or deployment file, in bytes.
@@ -94,7 +95,7 @@ pub struct ChainSection {
 }
 
 fn default_networks() -> Vec<String> {
-    vec!["hash-chain".to_owned()]
+    work::NETWORKS.map(str::to_owned).to_vec()
 }
 
 fn default_capacity() -> u32 {
@@ -315,7 +316,7 @@ mod tests {
         assert_eq!(loaded.node.chain, ChainSettings::default());
         assert_eq!(
             (loaded.node.capacity, loaded.node.networks),
-            (1, vec!["hash-chain".to_owned()])
+            (1, work::NETWORKS.map(str::to_owned).to_vec())
         );
     }
 

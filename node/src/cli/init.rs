@@ -18,6 +18,7 @@ use super::{
 use crate::{
     keystore::{self, Password},
     p2p::handshake::Role,
+    work,
 };
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,7 +67,7 @@ pub(super) fn init(args: InitArgs, output: &Output) -> Result<(), CliError> {
             RoleArg::Worker => Role::Worker,
             RoleArg::User => Role::User,
         },
-        networks: vec!["hash-chain".to_owned()],
+        networks: work::NETWORKS.map(str::to_owned).to_vec(),
         capacity: 1,
         data_dir: "data".into(),
         keys: KeysSection {

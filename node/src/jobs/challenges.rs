@@ -99,7 +99,7 @@ async fn challenge(validator: &Validator, worker: &Peer, round: u64, index: u16)
             return;
         }
     };
-    if let Err(error) = verify_result(&result, &ctx.domain, rand::random()) {
+    if let Err(error) = verify_result(&result, &ctx.domain, rand::random()).await {
         warn!(worker = %worker.wallet, round, index, %error, "challenge failed");
         return;
     }

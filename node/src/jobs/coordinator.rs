@@ -372,7 +372,7 @@ async fn recruit(
             .await
         {
             Ok(Response::Work(result)) if result.body.order == order => {
-                match verify_result(&result, &ctx.domain, rand::random()) {
+                match verify_result(&result, &ctx.domain, rand::random()).await {
                     Ok(()) => {
                         info!(job = %id, task = index, worker = %worker.wallet, "task verified");
                         return Some(*result);

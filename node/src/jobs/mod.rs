@@ -17,6 +17,10 @@ use crate::work::{Task, TaskError, TaskOutput};
 
 /// Most tasks in one job.
 pub const TASKS_MAX: usize = 64;
+/// Most bytes that a job's tasks may have together. A receipt has each of them twice, in the request and in the order.
+pub const JOB_BYTES_MAX: usize = 400 * 1024;
+/// Most bytes that a job's results may come to. With the tasks they fit into one response.
+pub const JOB_RESULT_BYTES_MAX: usize = 3_200 * 1024;
 /// Longest name of a network, in bytes.
 pub const NETWORK_NAME_MAX: usize = 64;
 /// Free jobs that one identity may have settled in a round.
@@ -47,6 +51,16 @@ pub enum JobError {
     /// No tasks, or too many.
     #[error("a job has 1 to {TASKS_MAX} tasks, this one has {0}")]
     TaskCount(usize),
+    /// Its tasks are too large.
+    #[error(
+        "the job's tasks have {0} bytes, together at most {JOB_BYTES_MAX} are allowed; make several jobs of it"
+    )]
+    Bytes(usize),
+    /// Its results may be too large.
+    #[error(
+        "the job's results may have {0} bytes, together at most {JOB_RESULT_BYTES_MAX} are allowed; make several jobs of it"
+    )]
+    ResultBytes(usize),
     /// A network's name is too long or empty.
     #[error("the network's name must have 1 to {NETWORK_NAME_MAX} bytes, this one has {0}")]
     NetworkName(usize),
@@ -97,6 +111,10 @@ impl JobRequest {
         if self.network.is_empty() || self.network.len() > NETWORK_NAME_MAX {
             return Err(JobError::NetworkName(self.network.len()));
         }
+        let bytes = self.tasks.iter().map(Task::bytes_max).sum();
+        if bytes > JOB_BYTES_MAX {
+            return Err(JobError::Bytes(bytes));
+        }
         for (index, task) in self.tasks.iter().enumerate() {
             task.check()
                 .map_err(|error| JobError::Task { index, error })?;
@@ -107,6 +125,10 @@ impl JobRequest {
                     expected: self.network.clone(),
                 });
             }
+        }
+        let bytes = self.tasks.iter().map(Task::result_bytes_max).sum();
+        if bytes > JOB_RESULT_BYTES_MAX {
+            return Err(JobError::ResultBytes(bytes));
         }
         Ok(())
     }

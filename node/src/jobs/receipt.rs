@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobError, JobRequest};
 use crate::signed::{Domain, SignatureError, Signed, Statement, encode};
-use crate::work::{Task, TaskError, TaskKind, TaskOutput};
+use crate::work::hash_chain::HashChain;
+use crate::work::{Policy, Task, TaskError, TaskKind, TaskOutput};
 
 /// Capacity challenges that one validator may give one worker in a round.
 pub const CHALLENGES_PER_ROUND: u16 = 3;
 /// Steps of a challenge's hash chain, which are the capacity that it earns.
 pub const CHALLENGE_STEPS: u64 = 20_000;
-/// Segments of a proof that are recomputed in a verification.
-pub const SAMPLES: usize = 16;
 /// How far ahead of a validator's chain time a receipt may be dated, in seconds: two heads may differ.
 pub const CLOCK_TOLERANCE_SECONDS: u64 = 120;
 
@@ -196,19 +195,17 @@ impl Receipt {
         }
     }
 
-    /// Capacity (work units) earned, for each worker in it.
+    /// Units of capacity earned, for each worker in it.
     pub fn capacities(&self) -> impl Iterator<Item = (Address, u128)> + '_ {
         self.results().iter().map(|result| {
-            (
-                result.body.order.worker,
-                u128::from(result.body.order.task.capacity()),
-            )
+            let WorkResult { order, output } = &result.body;
+            (order.worker, u128::from(order.task.capacity(output)))
         })
     }
 }
 
 /// Checks one signed result: the worker's signature, and the proof at samples chosen by `seed`.
-pub fn verify_result(
+pub async fn verify_result(
     result: &Signed<WorkResult>,
     domain: &Domain,
     seed: [u8; 32],
@@ -217,7 +214,8 @@ pub fn verify_result(
     result.verify(domain, order.worker)?;
     order
         .task
-        .verify(&result.body.output, seed, SAMPLES)
+        .verify(&result.body.output, seed, &Policy::default())
+        .await
         .map_err(|error| ReceiptError::Proof {
             worker: order.worker,
             error,
@@ -226,7 +224,7 @@ pub fn verify_result(
 
 /// Checks all of a receipt that needs no chain. `seed` chooses the samples of the proofs and must be unknown to
 /// whoever made them.
-pub fn verify_receipt(
+pub async fn verify_receipt(
     receipt: &Signed<Receipt>,
     domain: &Domain,
     now: u64,
@@ -293,7 +291,7 @@ pub fn verify_receipt(
         }
     }
     for result in body.results() {
-        verify_result(result, domain, seed)?;
+        verify_result(result, domain, seed).await?;
     }
     Ok(())
 }
@@ -313,9 +311,9 @@ pub fn challenge_task(
     hasher.update(worker);
     hasher.update(encode(kind));
     Task {
-        kind: TaskKind::HashChain {
+        kind: TaskKind::HashChain(HashChain {
             steps: CHALLENGE_STEPS,
-        },
+        }),
         input: hasher.finalize().to_vec(),
     }
 }

@@ -1,47 +1,52 @@
 //! What a receipt must prove, and that each forgery is refused.
 
-use super::receipt::{ReceiptError, Slot, Work, WorkKind, verify_receipt};
+use super::receipt::{Receipt, ReceiptError, Slot, Work, WorkKind, verify_receipt};
 use crate::signed::Signed;
 use crate::testing::{challenge_receipt, domain, job_receipt, job_request, wallet};
 use crate::work::TaskProof;
 
 const NOW: u64 = 1_000;
 
+async fn verify(receipt: &Signed<Receipt>) -> Result<(), ReceiptError> {
+    verify_receipt(receipt, &domain(), NOW, [1; 32]).await
+}
+
 #[tokio::test]
 async fn honest_receipts_hold() {
     let challenge = challenge_receipt(&wallet(1), &wallet(11), 2, 0, NOW).await;
-    assert_eq!(verify_receipt(&challenge, &domain(), NOW, [1; 32]), Ok(()));
+    assert_eq!(verify(&challenge).await, Ok(()));
     let request = job_request(&wallet(9), 1, 0, 2);
     let job = job_receipt(&wallet(1), &[&wallet(11), &wallet(12)], request, 2, NOW).await;
-    assert_eq!(verify_receipt(&job, &domain(), NOW, [1; 32]), Ok(()));
+    assert_eq!(verify(&job).await, Ok(()));
 }
 
 #[tokio::test]
 async fn forged_and_mismatched_receipts_are_refused() {
     let good = challenge_receipt(&wallet(1), &wallet(11), 2, 0, NOW).await;
-    let resign = |change: &dyn Fn(&mut super::receipt::Receipt)| {
+    let resign = |change: &dyn Fn(&mut Receipt)| {
         let mut body = good.body.clone();
         change(&mut body);
         Signed::sign(body, &domain(), &wallet(1))
     };
-    let verify = |receipt| verify_receipt(&receipt, &domain(), NOW, [1; 32]);
     assert!(matches!(
-        verify(resign(&|body| body.issued_at = NOW + 1_000)),
+        verify(&resign(&|body| body.issued_at = NOW + 1_000)).await,
         Err(ReceiptError::FromTheFuture { .. })
     ));
     assert!(matches!(
-        verify(resign(&|body| body.round = 3)),
+        verify(&resign(&|body| body.round = 3)).await,
         Err(ReceiptError::Mismatch(_))
     ));
     let tampered = resign(&|body| {
         let Work::Challenge(result) = &mut body.work else {
             unreachable!("a challenge")
         };
-        let TaskProof::HashChain(proof) = &mut result.body.output.proof;
+        let TaskProof::HashChain(proof) = &mut result.body.output.proof else {
+            unreachable!("a challenge is a hash chain")
+        };
         proof.checkpoints[0].0[0] ^= 1;
     });
     assert!(
-        matches!(verify(tampered), Err(ReceiptError::Signature(_))),
+        matches!(verify(&tampered).await, Err(ReceiptError::Signature(_))),
         "the worker did not sign that"
     );
     let stolen = resign(&|body| {
@@ -51,7 +56,7 @@ async fn forged_and_mismatched_receipts_are_refused() {
         result.body.order.worker = wallet(12).address();
     });
     assert!(
-        verify(stolen).is_err(),
+        verify(&stolen).await.is_err(),
         "another worker's result is not one's own"
     );
     let over = challenge_receipt(
@@ -63,7 +68,7 @@ async fn forged_and_mismatched_receipts_are_refused() {
     )
     .await;
     assert!(
-        matches!(verify(over), Err(ReceiptError::Mismatch(_))),
+        matches!(verify(&over).await, Err(ReceiptError::Mismatch(_))),
         "no more challenges than a round has"
     );
 }
@@ -73,7 +78,7 @@ async fn a_job_receipt_needs_every_task_of_the_users_own_request() {
     let request = job_request(&wallet(9), 1, 0, 2);
     let short = job_receipt(&wallet(1), &[&wallet(11)], request.clone(), 2, NOW).await;
     assert!(matches!(
-        verify_receipt(&short, &domain(), NOW, [1; 32]),
+        verify(&short).await,
         Err(ReceiptError::Mismatch(_))
     ));
     let by_the_user = job_receipt(
@@ -85,16 +90,13 @@ async fn a_job_receipt_needs_every_task_of_the_users_own_request() {
     )
     .await;
     assert!(matches!(
-        verify_receipt(&by_the_user, &domain(), NOW, [1; 32]),
+        verify(&by_the_user).await,
         Err(ReceiptError::Mismatch(_))
     ));
     let mut changed = request;
     changed.body.payment = 5;
     let unsigned = job_receipt(&wallet(1), &[&wallet(11), &wallet(12)], changed, 2, NOW).await;
-    assert!(matches!(
-        verify_receipt(&unsigned, &domain(), NOW, [1; 32]),
-        Err(ReceiptError::Job(_))
-    ));
+    assert!(matches!(verify(&unsigned).await, Err(ReceiptError::Job(_))));
 }
 
 #[tokio::test]

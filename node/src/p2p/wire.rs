@@ -17,6 +17,24 @@ pub const RESPONSE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const RECEIPT_IDS_MAX: usize = 8_192;
 /// Most receipts in one response.
 pub const RECEIPTS_MAX: usize = 256;
+/// Most bytes of receipts in one response. Any one receipt fits: see [`crate::jobs::JOB_RESULT_BYTES_MAX`].
+pub const RECEIPTS_BYTES_MAX: usize = RESPONSE_BYTES_MAX as usize - 4 * 1024;
+/// Largest receipt in bytes that is gossiped whole; of a larger one, only that it is there.
+pub const GOSSIPED_RECEIPT_BYTES_MAX: usize = 64 * 1024;
+
+/// What validators gossip.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Gossip {
+    /// A receipt, with all that it takes to verify it.
+    Receipt(Box<Signed<Receipt>>),
+    /// A receipt that is too large to be pushed to everyone: who does not have it yet asks its issuer for it.
+    Announcement {
+        /// The receipt.
+        receipt: B256,
+        /// The validator that issued it.
+        issuer: Address,
+    },
+}
 
 /// A question to a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,7 +66,7 @@ pub enum Request {
     ReceiptIds,
     /// Validator to validator: give me these.
     Receipts {
-        /// At most [`RECEIPTS_MAX`].
+        /// At most [`RECEIPTS_MAX`]; the response may have the first of them only.
         ids: Vec<B256>,
     },
     /// Validator to validator: the payload behind a proposal hash.
@@ -103,7 +121,7 @@ pub enum Response {
     JobStatus(Box<JobStatus>),
     /// To [`Request::ReceiptIds`].
     ReceiptIds(Vec<B256>),
-    /// To [`Request::Receipts`]: those that the peer has.
+    /// To [`Request::Receipts`]: the first of those that the peer has, up to [`RECEIPTS_BYTES_MAX`].
     Receipts(Vec<Signed<Receipt>>),
     /// To [`Request::Payload`].
     Payload(Box<SignedPayload>),

@@ -9,12 +9,11 @@ use tracing::{debug, info};
 
 use super::context::{Context, Peer};
 use crate::chain::{ChainError, Intent};
-use crate::jobs::receipt::SAMPLES;
 use crate::jobs::{JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::signed::Signed;
-use crate::work::{TaskError, TaskOutput};
+use crate::work::{Policy, TaskError, TaskOutput};
 
 /// Wait between two questions about a job.
 const POLL: Duration = Duration::from_secs(2);
@@ -97,7 +96,8 @@ impl User {
         let outputs = self.wait_for(job, &signed).await?;
         for (task, (asked, output)) in signed.body.tasks.iter().zip(&outputs).enumerate() {
             asked
-                .verify(output, rand::random(), SAMPLES)
+                .verify(output, rand::random(), &Policy::default())
+                .await
                 .map_err(|error| UserError::BadResult { task, error })?;
         }
         info!(%job, "result received");

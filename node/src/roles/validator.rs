@@ -16,9 +16,11 @@ use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
 use crate::jobs::{challenges, sync};
 use crate::p2p::handshake::Role;
-use crate::p2p::wire::{RECEIPT_IDS_MAX, RECEIPTS_MAX, Refusal, Request, Response};
+use crate::p2p::wire::{
+    GOSSIPED_RECEIPT_BYTES_MAX, Gossip, RECEIPT_IDS_MAX, RECEIPTS_MAX, Refusal, Request, Response,
+};
 use crate::round::{claims, driver, settle};
-use crate::signed::{Signed, decode};
+use crate::signed::{Signed, decode, encode};
 use crate::store::StoreError;
 
 /// A validator's state. Locks are held for moments, never across an await.
@@ -108,7 +110,7 @@ impl Validator {
             return Ok(false);
         }
         let now = self.ctx.clock.now();
-        verify_receipt(&receipt, &self.ctx.domain, now, rand::random())?;
+        verify_receipt(&receipt, &self.ctx.domain, now, rand::random()).await?;
         if !self
             .ctx
             .chain
@@ -150,8 +152,11 @@ impl Validator {
     }
 
     pub(super) async fn gossiped(&self, data: &[u8]) -> MessageAcceptance {
-        let receipt = match decode::<Signed<Receipt>>(data) {
-            Ok(receipt) => receipt,
+        let receipt = match decode::<Gossip>(data) {
+            Ok(Gossip::Receipt(receipt)) => *receipt,
+            Ok(Gossip::Announcement { receipt, issuer }) => {
+                return self.announced(receipt, issuer).await;
+            }
             Err(error) => {
                 debug!(%error, "gossip is no receipt");
                 return MessageAcceptance::Reject;
@@ -170,6 +175,19 @@ impl Validator {
         }
     }
 
+    /// Fetches a receipt that is too large for gossip. The announcement goes on only if the receipt holds.
+    async fn announced(&self, receipt: B256, issuer: Address) -> MessageAcceptance {
+        let peers = self.ctx.peers_with(Role::Validator);
+        if let Some(peer) = peers.iter().find(|peer| peer.wallet == issuer) {
+            sync::fetch(self, peer, vec![receipt]).await;
+        }
+        match self.ledger().contains(receipt) {
+            Ok(true) => MessageAcceptance::Accept,
+            // Whether it is false, or the issuer is not connected: what is missing here is pulled later.
+            _ => MessageAcceptance::Ignore,
+        }
+    }
+
     /// Issues, keeps and gossips a receipt of one's own.
     pub(crate) async fn issue(&self, round: u64, work: Work) -> Result<(), Unbelieved> {
         let body = Receipt {
@@ -179,11 +197,17 @@ impl Validator {
             work,
         };
         let receipt = Signed::sign(body, &self.ctx.domain, &self.ctx.identity.wallet);
-        let bytes = crate::signed::encode(&receipt);
         let id = receipt.id(&self.ctx.domain);
+        let mut gossip = encode(&Gossip::Receipt(Box::new(receipt.clone())));
+        if gossip.len() > GOSSIPED_RECEIPT_BYTES_MAX {
+            gossip = encode(&Gossip::Announcement {
+                receipt: id,
+                issuer: self.ctx.address(),
+            });
+        }
         if self.take(receipt).await? {
             info!(receipt = %id, round, "receipt issued");
-            self.ctx.network.publish(bytes).await;
+            self.ctx.network.publish(gossip).await;
         }
         Ok(())
     }
@@ -228,12 +252,7 @@ impl Validator {
                         ids.len()
                     )));
                 }
-                let ledger = self.ledger();
-                let found = ids
-                    .iter()
-                    .filter_map(|id| ledger.get(*id).ok().flatten())
-                    .collect();
-                Ok(Response::Receipts(found))
+                Ok(Response::Receipts(sync::response(self, &ids)))
             }
             Request::Payload { proposal } => {
                 match settle::stored_payload(&self.ctx.store, proposal) {

@@ -121,7 +121,8 @@ impl Worker {
                     .store
                     .put(Table::Jobs, key.as_slice(), &result)
                     .map_err(unavailable)?;
-                let capacity = result.body.order.task.capacity();
+                let WorkResult { order, output } = &result.body;
+                let capacity = order.task.capacity(output);
                 let (job, task) = match result.body.order.kind {
                     WorkKind::Job { job, task } => (Some(job), Some(task)),
                     WorkKind::Challenge { .. } => (None, None),
@@ -147,18 +148,6 @@ impl Worker {
         if order.validator != validator.wallet {
             return Err(Refusal::Invalid("the order is another validator's".into()));
         }
-        if !self
-            .ctx
-            .config
-            .networks
-            .iter()
-            .any(|network| network == order.task.network())
-        {
-            return Err(Refusal::Invalid(format!(
-                "this worker does not serve {:?}",
-                order.task.network()
-            )));
-        }
         order
             .task
             .check()
@@ -174,6 +163,12 @@ impl Worker {
                 }
             }
             WorkKind::Job { job, task } => {
+                let network = order.task.network();
+                if !self.ctx.config.networks.iter().any(|own| own == network) {
+                    return Err(Refusal::Invalid(format!(
+                        "this worker does not serve {network:?}"
+                    )));
+                }
                 if !self
                     .busy
                     .lock()

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
+use super::{Policy, RESULT_OVERHEAD, TaskProof, Workload};
+
 /// Name of the network that this workload serves.
 pub const NETWORK: &str = "hash-chain";
 
@@ -28,6 +30,14 @@ pub const CHECKPOINTS_MAX: u64 = 256;
 
 /// Hashes computed before other tasks of the runtime get their turn: below a millisecond on slow machines.
 const HASHES_PER_TURN: u64 = 10_000;
+
+/// A chain of the task's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashChain {
+    /// How many times the hash is applied after the first, at most [`STEPS_MAX`].
+    pub steps: u64,
+}
 
 /// The checkpoints of a computed chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +51,12 @@ impl HashChainProof {
     /// The result of the chain; `None` for a proof without checkpoints, which no verification accepts.
     pub fn output(&self) -> Option<B256> {
         self.checkpoints.last().copied()
+    }
+}
+
+impl From<HashChainProof> for TaskProof {
+    fn from(proof: HashChainProof) -> Self {
+        Self::HashChain(proof)
     }
 }
 
@@ -64,6 +80,14 @@ pub enum ProofError {
     /// Nothing would be verified.
     #[error("samples is 0, at least one segment must be verified")]
     NoSamples,
+    /// The result is not the one that its own proof ends with.
+    #[error("the output {output} is not the end {proven} of its proof")]
+    OutputMismatch {
+        /// The result as given.
+        output: B256,
+        /// What the proof ends with.
+        proven: B256,
+    },
     /// A segment does not lead to its checkpoint.
     #[error(
         "segment {segment} of {segments} does not hash to its checkpoint: the work was not done"
@@ -74,6 +98,75 @@ pub enum ProofError {
         /// The number of segments.
         segments: u64,
     },
+}
+
+impl Workload for HashChain {
+    const NETWORK: &'static str = NETWORK;
+    const WORK_PER_CAPACITY: u64 = 1;
+    type Proof = HashChainProof;
+    type Error = ProofError;
+
+    fn proof(proof: &TaskProof) -> Option<&HashChainProof> {
+        match proof {
+            TaskProof::HashChain(proof) => Some(proof),
+            _ => None,
+        }
+    }
+
+    fn check(&self, _input: &[u8]) -> Result<(), ProofError> {
+        check_steps(self.steps)
+    }
+
+    async fn execute(&self, input: &[u8]) -> Result<(B256, HashChainProof), ProofError> {
+        self.check(input)?;
+        let proof = execute(input, self.steps).await;
+        // Steps were checked, so there is a checkpoint.
+        let output = proof.output().unwrap_or_default();
+        Ok((output, proof))
+    }
+
+    async fn verify(
+        &self,
+        input: &[u8],
+        output: B256,
+        proof: &HashChainProof,
+        seed: [u8; 32],
+        policy: &Policy,
+    ) -> Result<(), ProofError> {
+        check_shape(self.steps, proof)?;
+        let proven = proof.output().unwrap_or_default();
+        if proven != output {
+            return Err(ProofError::OutputMismatch { output, proven });
+        }
+        verify(input, self.steps, proof, seed, policy.segments.into()).await
+    }
+
+    /// A checkpoint has 32 bytes and, at most, a header of two.
+    fn result_bytes_max(&self) -> usize {
+        RESULT_OVERHEAD + 34 * segment_count(self.steps) as usize
+    }
+
+    fn work(&self, _proof: &HashChainProof) -> u64 {
+        self.steps
+    }
+
+    fn verification_work(&self, _proof: &HashChainProof, policy: &Policy) -> u64 {
+        let segments = segment_count(self.steps).max(1);
+        let share = u128::from(segments.min(policy.segments.into()));
+        let steps = u128::from(self.steps) * share / u128::from(segments);
+        u64::try_from(steps).unwrap_or(u64::MAX)
+    }
+
+    /// `C(n−f, k) / C(n, k)`, where `f` is the omitted share of the `n` segments, rounded up.
+    fn miss_probability(&self, omitted: f64, policy: &Policy) -> f64 {
+        let segments = segment_count(self.steps) as f64;
+        let honest = segments - (omitted * segments).ceil();
+        (0..policy.segments)
+            .map(f64::from)
+            .take_while(|drawn| *drawn < segments)
+            .map(|drawn| ((honest - drawn) / (segments - drawn)).max(0.0))
+            .product()
+    }
 }
 
 /// Checks that a chain of `steps` may be asked for.
@@ -123,8 +216,9 @@ pub async fn execute(input: &[u8], steps: u64) -> HashChainProof {
 /// Recomputes up to `samples` segments, chosen by `challenge_seed`, and compares them with the proof.
 ///
 /// The module's page gives the probability that a false proof is found. The seed must be unpredictable for the worker
-/// until it has delivered the proof; with the same seed, every verifier looks at the same segments.
-pub fn verify(
+/// until it has delivered the proof; with the same seed, every verifier looks at the same segments. Other tasks of the
+/// runtime run as in [`execute`].
+pub async fn verify(
     input: &[u8],
     steps: u64,
     proof: &HashChainProof,
@@ -136,6 +230,7 @@ pub fn verify(
         return Err(ProofError::NoSamples);
     }
     let segments = segment_count(steps);
+    let mut hashed = 0;
     for segment in sample_segments(segments, challenge_seed, samples) {
         let start = match segment.checked_sub(1) {
             Some(previous) => proof.checkpoints[previous as usize],
@@ -145,7 +240,19 @@ pub fn verify(
             start: from,
             end: to,
         } = segment_steps(steps, segment);
-        if advance(start, to - from) != proof.checkpoints[segment as usize] {
+        let mut hash = start;
+        let mut left = to - from;
+        while left > 0 {
+            let steps = left.min(HASHES_PER_TURN);
+            hash = advance(hash, steps);
+            left -= steps;
+            hashed += steps;
+            if hashed >= HASHES_PER_TURN {
+                hashed = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        if hash != proof.checkpoints[segment as usize] {
             return Err(ProofError::FalseSegment { segment, segments });
         }
     }
@@ -203,6 +310,7 @@ fn sample_segments(segments: u64, seed: [u8; 32], samples: usize) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::tests::block_on;
     use proptest::prelude::*;
 
     /// Computed plainly, from the definition.
@@ -215,7 +323,17 @@ mod tests {
     }
 
     fn run(input: &[u8], steps: u64) -> HashChainProof {
-        crate::work::tests::block_on(execute(input, steps))
+        block_on(execute(input, steps))
+    }
+
+    fn verify(
+        input: &[u8],
+        steps: u64,
+        proof: &HashChainProof,
+        seed: [u8; 32],
+        samples: usize,
+    ) -> Result<(), ProofError> {
+        block_on(super::verify(input, steps, proof, seed, samples))
     }
 
     #[test]
@@ -286,6 +404,12 @@ mod tests {
             })
             .count();
         let expected = 1.0 - (192.0 * 191.0 * 190.0 * 189.0) / (256.0 * 255.0 * 254.0 * 253.0);
+        let policy = Policy {
+            segments: 4,
+            ..Policy::default()
+        };
+        let stated = 1.0 - HashChain { steps: 256 }.miss_probability(0.25, &policy);
+        assert!((stated - expected).abs() < 1e-12, "stated {stated}");
         let measured = caught as f64 / 2000.0;
         // Five standard deviations of 2000 trials.
         assert!(

@@ -1,18 +1,37 @@
 //! Executes tasks and verifies their results: the workloads that networks are made of.
 //!
 //! A worker calls [`Task::execute`]; a validator calls [`Task::verify`] on what came back, with a seed that the worker
-//! could not know when it answered. Each workload states how likely it is that a false result is found.
+//! could not know when it answered. Each workload states how likely it is that a false result is found
+//! ([`Workload::miss_probability`]).
+//!
+//! A further workload is a type that implements [`Workload`], a variant of [`TaskKind`] and one of [`TaskProof`].
 
 pub mod hash_chain;
+pub mod matmul;
 #[cfg(test)]
 mod tests;
+pub mod wasm;
+mod workload;
 
 use alloy::primitives::B256;
-use hash_chain::{HashChainProof, ProofError};
 use serde::{Deserialize, Serialize};
+
+use hash_chain::{HashChain, HashChainProof, ProofError};
+use matmul::{Matmul, MatmulError, Product};
+use wasm::{Outcome, Wasm, WasmError, WasmRun};
+pub use workload::{Policy, Workload};
 
 /// Most bytes that a task's input may have.
 pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for parameters and names of the fields in an encoded task.
+const TASK_OVERHEAD: usize = 100;
+
+/// Room for the digest and the names of the fields in an encoded result.
+const RESULT_OVERHEAD: usize = 200;
+
+/// Names of the networks whose workloads are built in.
+pub const NETWORKS: [&str; 3] = [hash_chain::NETWORK, wasm::NETWORK, matmul::NETWORK];
 
 /// Work that a user asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,32 +45,51 @@ pub struct Task {
 }
 
 /// The workloads, each with its parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskKind {
-    /// A sequential chain of SHA-256 hashes ([`hash_chain`]).
-    HashChain {
-        /// How many times the hash is applied after the first.
-        steps: u64,
-    },
+    /// A sequential chain of SHA-256 hashes.
+    HashChain(HashChain),
+    /// A WebAssembly module.
+    Wasm(Wasm),
+    /// A product of two matrices.
+    Matmul(Matmul),
 }
 
-/// The result of a task, and what makes it verifiable.
+/// The result of a task, and what makes it verifiable. Honest executions of a task give equal ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskOutput {
-    /// The result.
+    /// The end of a hash chain; of other workloads, a digest of the result. Results with equal outputs are equal.
     pub output: B256,
-    /// Evidence that it was computed.
+    /// Evidence that it was computed, with the result itself where that is more than a hash.
     pub proof: TaskProof,
 }
 
 /// Evidence that a task was executed, by workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub enum TaskProof {
     /// The checkpoints of a [`TaskKind::HashChain`].
     HashChain(HashChainProof),
+    /// What became of the module of a [`TaskKind::Wasm`].
+    Wasm(WasmRun),
+    /// The product of a [`TaskKind::Matmul`].
+    Matmul(Product),
+}
+
+impl TaskOutput {
+    /// The result as bytes: the hash at the end of a chain, a module's output, a product's entries. `None` if the module
+    /// had a fault.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.proof {
+            TaskProof::HashChain(_) => Some(self.output.as_slice()),
+            TaskProof::Wasm(WasmRun {
+                outcome: Outcome::Returned(bytes),
+                ..
+            }) => Some(bytes),
+            TaskProof::Wasm(_) => None,
+            TaskProof::Matmul(product) => Some(&product.entries),
+        }
+    }
 }
 
 /// A task cannot be executed, or its result is not accepted.
@@ -66,14 +104,36 @@ pub enum TaskError {
     /// The parameters or the proof are refused by the workload.
     #[error("task.hash_chain: {0}")]
     HashChain(#[from] ProofError),
-    /// The result is not the one that its own proof ends with.
-    #[error("the output {output} is not the end {proven} of its proof")]
-    OutputMismatch {
-        /// The result as given.
-        output: B256,
-        /// What the proof ends with.
-        proven: B256,
+    /// The module or the result is refused by the workload.
+    #[error("task.wasm: {0}")]
+    Wasm(#[from] WasmError),
+    /// The factors or the product are refused by the workload.
+    #[error("task.matmul: {0}")]
+    Matmul(#[from] MatmulError),
+    /// The result is that of another workload.
+    #[error("the proof is not one for the workload {expected:?}")]
+    OtherWorkload {
+        /// The task's workload.
+        expected: &'static str,
     },
+}
+
+/// Does the same for whichever workload a task has: what follows `=>` is compiled once for each type.
+macro_rules! with_workload {
+    ($kind:expr, $workload:ident => $do:expr) => {
+        match &$kind {
+            TaskKind::HashChain($workload) => $do,
+            TaskKind::Wasm($workload) => $do,
+            TaskKind::Matmul($workload) => $do,
+        }
+    };
+}
+
+impl TaskKind {
+    /// Name of the network whose workload this is.
+    pub fn network(&self) -> &'static str {
+        with_workload!(*self, workload => network_of(workload))
+    }
 }
 
 impl Task {
@@ -84,73 +144,92 @@ impl Task {
                 bytes: self.input.len(),
             });
         }
-        match self.kind {
-            TaskKind::HashChain { steps } => Ok(hash_chain::check_steps(steps)?),
-        }
+        with_workload!(self.kind, workload => Ok(workload.check(&self.input)?))
     }
 
     /// Name of the network whose workload this is.
     pub fn network(&self) -> &'static str {
-        match self.kind {
-            TaskKind::HashChain { .. } => hash_chain::NETWORK,
-        }
+        self.kind.network()
     }
 
-    /// The capacity that a verified execution earns, in units of the workload: hashes for a hash chain.
-    pub fn capacity(&self) -> u64 {
-        match self.kind {
-            TaskKind::HashChain { steps } => steps,
-        }
+    /// Most bytes that the encoded task has.
+    pub fn bytes_max(&self) -> usize {
+        let module = match &self.kind {
+            TaskKind::Wasm(wasm) => wasm.module.len(),
+            TaskKind::HashChain(_) | TaskKind::Matmul(_) => 0,
+        };
+        TASK_OVERHEAD + self.input.len() + module
+    }
+
+    /// Most bytes that the encoded result can have.
+    pub fn result_bytes_max(&self) -> usize {
+        with_workload!(self.kind, workload => workload.result_bytes_max())
     }
 
     /// Executes the task, yielding to other tasks of the runtime as it goes.
     pub async fn execute(&self) -> Result<TaskOutput, TaskError> {
         self.check()?;
-        match self.kind {
-            TaskKind::HashChain { steps } => {
-                let proof = hash_chain::execute(&self.input, steps).await;
-                let output = proof
-                    .output()
-                    .expect("steps were checked, so there is a checkpoint");
-                Ok(TaskOutput {
-                    output,
-                    proof: TaskProof::HashChain(proof),
-                })
-            }
-        }
+        with_workload!(self.kind, workload => {
+            let (output, proof) = workload.execute(&self.input).await?;
+            Ok(TaskOutput { output, proof: proof.into() })
+        })
     }
 
-    /// Accepts `result` or says what is wrong with it. `samples` bounds the cost, `challenge_seed` decides what is
-    /// looked at: it must be unpredictable for the worker until it has answered.
-    pub fn verify(
+    /// Accepts `result` or says what is wrong with it. `policy` bounds the cost, `challenge_seed` decides what is looked
+    /// at: it must be unpredictable for the worker until it has answered.
+    pub async fn verify(
         &self,
         result: &TaskOutput,
         challenge_seed: [u8; 32],
-        samples: usize,
+        policy: &Policy,
     ) -> Result<(), TaskError> {
         self.check()?;
-        match (self.kind, &result.proof) {
-            (TaskKind::HashChain { steps }, TaskProof::HashChain(proof)) => {
-                hash_chain::check_shape(steps, proof)?;
-                let proven = proof
-                    .output()
-                    .expect("the shape was checked, so there is a checkpoint");
-                if proven != result.output {
-                    return Err(TaskError::OutputMismatch {
-                        output: result.output,
-                        proven,
-                    });
-                }
-                Ok(hash_chain::verify(
-                    &self.input,
-                    steps,
-                    proof,
-                    challenge_seed,
-                    samples,
-                )?)
-            }
-        }
+        with_workload!(self.kind, workload => {
+            let proof = proof_for(workload, result).ok_or(TaskError::OtherWorkload {
+                expected: self.network(),
+            })?;
+            Ok(workload
+                .verify(&self.input, result.output, proof, challenge_seed, policy)
+                .await?)
+        })
     }
+
+    /// Units of capacity that a verified result earns; the workload says how much work is one. 0 for the result of another
+    /// workload.
+    pub fn capacity(&self, result: &TaskOutput) -> u64 {
+        with_workload!(self.kind, workload => match proof_for(workload, result) {
+            Some(proof) => workload.work(proof).div_ceil(work_per_capacity(workload)),
+            None => 0,
+        })
+    }
+
+    /// What one verification of this result costs on average, in units of capacity.
+    pub fn verification_cost(&self, result: &TaskOutput, policy: &Policy) -> u64 {
+        with_workload!(self.kind, workload => match proof_for(workload, result) {
+            Some(proof) => workload
+                .verification_work(proof, policy)
+                .div_ceil(work_per_capacity(workload)),
+            None => 0,
+        })
+    }
+
+    /// Probability that one verification passes a result whose worker left out the share `omitted` (above 0, at most 1)
+    /// of the work.
+    pub fn miss_probability(&self, omitted: f64, policy: &Policy) -> f64 {
+        with_workload!(self.kind, workload => workload.miss_probability(omitted, policy))
+    }
+}
+
+fn network_of<W: Workload>(_workload: &W) -> &'static str {
+    W::NETWORK
+}
+
+fn work_per_capacity<W: Workload>(_workload: &W) -> u64 {
+    W::WORK_PER_CAPACITY
+}
+
+fn proof_for<'a, W: Workload>(_workload: &W, result: &'a TaskOutput) -> Option<&'a W::Proof> {
+    W::proof(&result.proof)
 }
 
 /// Byte strings rather than arrays of numbers, which would take up to twice the room in CBOR.
