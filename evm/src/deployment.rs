@@ -16,7 +16,7 @@ use crate::bindings::{
 
 mod in_process;
 
-pub use in_process::{InProcessError, deploy_in_process};
+pub use in_process::{InProcessError, deploy_in_process, gas_in_process};
 
 /// Seconds that governance's decisions wait in the timelock.
 const TIMELOCK_DELAY_SECONDS: u64 = 2 * 24 * 3_600;
@@ -151,6 +151,17 @@ pub struct DeploymentPlan {
     /// [`DeploymentPlan::started`].
     pub deployment: Deployment,
 }
+
+/// What each transaction of a plan creates, in order.
+pub const CREATED: [&str; 7] = [
+    "SmartnodesERC20",
+    "TimelockController",
+    "SmartnodesDAO",
+    "SmartnodesCore (implementation)",
+    "SmartnodesCoordinator (implementation)",
+    "SmartnodesCore (proxy)",
+    "SmartnodesCoordinator (proxy)",
+];
 
 /// The deployer's transactions by their place in the plan. The token comes first, for the others ask it when they start;
 /// the proxies come last, for they call everything.
@@ -369,7 +380,7 @@ mod tests {
     fn addresses_follow_the_deployers_nonce() {
         let deployer = Address::with_last_byte(9);
         let plan = DeploymentPlan::new(&params(), deployer, 5, 1).expect("good parameters");
-        assert_eq!(plan.transactions.len(), 7);
+        assert_eq!(plan.transactions.len(), CREATED.len());
         assert_eq!(plan.deployment.token, deployer.create(5));
         assert_eq!(plan.deployment.coordinator, deployer.create(11));
         let started = plan.started(17, 1_000);

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use alloy::primitives::Address;
-use alloy::sol_types::SolCall;
+use alloy::{
+    primitives::{self, Address, TxKind, U256},
+    signers::local::PrivateKeySigner,
+    sol_types::SolCall,
+};
 use axum::{
     Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::header, routing::post,
 };
@@ -80,6 +83,20 @@ impl ChainHost {
         lock(&self.chain)
             .read(contract, call)
             .map_err(TestnetError::set_up)
+    }
+
+    /// Creates contracts from an account, one block for each.
+    pub fn create(
+        &self,
+        from: &PrivateKeySigner,
+        init_codes: &[primitives::Bytes],
+    ) -> Result<(), TestnetError> {
+        for init_code in init_codes {
+            lock(&self.chain)
+                .transact(from, TxKind::Create, init_code.clone(), U256::ZERO)
+                .map_err(TestnetError::set_up)?;
+        }
+        Ok(())
     }
 
     /// Number and timestamp of the latest block.

@@ -41,6 +41,9 @@ pub(super) enum CliError {
     Chain(ChainError),
     #[error(transparent)]
     User(UserError),
+    /// A deployment was begun and could not go on.
+    #[error("{0}")]
+    Deploy(String),
     /// A part of a running node failed.
     #[error("the node stopped: {0}")]
     Stopped(String),
@@ -71,6 +74,7 @@ impl CliError {
         match self {
             CliError::Chain(_)
             | CliError::User(_)
+            | CliError::Deploy(_)
             | CliError::Stopped(_)
             | CliError::Interrupted => 1,
             _ => 2,

@@ -11,6 +11,7 @@
 
 mod amount;
 pub mod config;
+mod deploy;
 mod error;
 mod init;
 mod job;
@@ -64,6 +65,8 @@ enum Command {
     User(wallet::UserCommand),
     /// Send SNO from the node's wallet
     Transfer(wallet::TransferArgs),
+    /// Deploy the contracts of a new network to a chain
+    Deploy(deploy::DeployArgs),
     /// Show the round on chain and what the chain knows of this node
     Status(ConfigArg),
 }
@@ -110,6 +113,7 @@ fn execute(command: Command, output: &Output) -> Result<(), CliError> {
         Command::Job(command) => start::block_on(job::job(command, output)),
         Command::User(command) => start::block_on(wallet::user(command, output)),
         Command::Transfer(args) => start::block_on(wallet::transfer(args, output)),
+        Command::Deploy(args) => start::block_on(deploy::deploy(args, output)),
         Command::Status(arg) => start::block_on(status::status(&arg.config, output)),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alloy::rpc::client::RpcClient;
+use alloy::{rpc::client::RpcClient, transports::http::reqwest::Url};
 use libp2p::{Multiaddr, dns, multiaddr::Protocol, tcp};
 use redb::backends::FileBackend;
 
@@ -41,10 +41,15 @@ pub(super) fn block_on<T>(
 
 /// A client for the configured endpoint. Nothing is sent yet.
 pub(super) fn rpc(loaded: &Loaded) -> Result<RpcClient, CliError> {
+    http(&loaded.rpc)
+}
+
+/// A client for an endpoint. Nothing is sent yet.
+pub(super) fn http(url: &Url) -> Result<RpcClient, CliError> {
     let client = reqwest::Client::builder()
         .build()
         .map_err(|error| CliError::System(format!("HTTP client: {error}")))?;
-    Ok(RpcClient::new_http_with_client(client, loaded.rpc.clone()))
+    Ok(RpcClient::new_http_with_client(client, url.clone()))
 }
 
 /// Opens the database file.

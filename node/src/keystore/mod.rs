@@ -107,14 +107,21 @@ pub fn load(
     network_file: &Path,
     password: &Password,
 ) -> Result<Identity, KeystoreError> {
-    let not_a_key = |path: &Path| KeystoreError::NotAKey {
-        path: path.to_owned(),
-    };
-    let wallet = file::open(wallet_file, password)?;
-    let wallet = PrivateKeySigner::from_slice(&wallet).map_err(|_| not_a_key(wallet_file))?;
+    let wallet = load_wallet(wallet_file, password)?;
     let network = file::open(network_file, password)?;
     let network = Keypair::ed25519_from_bytes(network).map_err(|_| not_a_key(network_file))?;
     Ok(Identity { network, wallet })
+}
+
+/// Reads a wallet key from its file.
+pub fn load_wallet(file: &Path, password: &Password) -> Result<PrivateKeySigner, KeystoreError> {
+    PrivateKeySigner::from_slice(&file::open(file, password)?).map_err(|_| not_a_key(file))
+}
+
+fn not_a_key(path: &Path) -> KeystoreError {
+    KeystoreError::NotAKey {
+        path: path.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,314 @@
+//! `smartnode deploy`.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy::{
+    eips::BlockNumberOrTag,
+    network::{EthereumWallet, TransactionBuilder},
+    primitives::{Address, U256},
+    providers::{Provider, ProviderBuilder},
+    rpc::types::TransactionRequest,
+    transports::TransportError,
+};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use smartnodes_evm::{
+    bindings::SmartnodesERC20,
+    deployment::{CREATED, DeployParams, Deployment, DeploymentPlan, gas_in_process},
+};
+
+use super::{
+    config::{read_text, rpc_url},
+    error::CliError,
+    output::Output,
+    start,
+};
+use crate::{
+    chain::ChainSettings,
+    keystore::{self, Password},
+};
+
+/// Added to the gas that a transaction used in the rehearsal, in per cent: addresses cost a little more or less.
+const GAS_MARGIN_PERCENT: u64 = 20;
+/// How long one transaction may take to be mined.
+const MINED_WITHIN: Duration = Duration::from_secs(600);
+/// Between two looks at the chain.
+const POLL: Duration = Duration::from_millis(500);
+
+#[derive(Args)]
+#[command(
+    after_help = "The parameters, in TOML (only genesis is required):\n  update_interval_seconds = 28800\n  \
+                        approval_percent = 66\n  networks = [\"hash-chain\"]\n  [[genesis]]\n  wallet = \"0x...\"\n  \
+                        public_key_hash = \"0x...\"   # as `smartnode keys show` prints it\n\nAn interrupted deployment goes \
+                        on with the same command."
+)]
+pub(super) struct DeployArgs {
+    /// URL of the chain's JSON-RPC endpoint
+    #[arg(long, value_name = "URL")]
+    rpc: String,
+    /// Keystore of the account that pays; it has no rights afterwards
+    #[arg(long, value_name = "FILE")]
+    keystore: PathBuf,
+    /// File with the keystore's password; without it, SMARTNODE_PASSWORD is used
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// What to deploy: genesis validators, update interval, threshold, networks (TOML)
+    #[arg(long, value_name = "FILE")]
+    params: PathBuf,
+    /// Where the deployment is written for the nodes (JSON); never replaced
+    #[arg(long, value_name = "FILE", default_value = "deployment.json")]
+    out: PathBuf,
+    /// Show addresses, gas and cost, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A deployment that was begun, beside its output, so that the same command can end it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    chain_id: u64,
+    deployer: Address,
+    first_nonce: u64,
+    params: DeployParams,
+}
+
+/// Deploys the contracts from one account, by transactions whose addresses are all known before the first one is sent.
+pub(super) async fn deploy(args: DeployArgs, output: &Output) -> Result<(), CliError> {
+    let params = read_params(&args.params)?;
+    if args.out.exists() {
+        return Err(CliError::File {
+            path: args.out,
+            reason: "it exists already and is not replaced".to_owned(),
+        });
+    }
+    let password = Password::read(args.password_file.as_deref())?;
+    let wallet = keystore::load_wallet(&args.keystore, &password)?;
+    let deployer = wallet.address();
+    let provider = ProviderBuilder::new()
+        .wallet(EthereumWallet::from(wallet))
+        .connect_client(start::http(&rpc_url(&args.rpc)?)?);
+    provider.client().set_poll_interval(POLL);
+
+    let chain_id = asked(provider.get_chain_id().await)?;
+    let partial = partial_path(&args.out);
+    let begun = match read_begun(&partial)? {
+        Some(begun) => {
+            let same = Begun {
+                chain_id,
+                deployer,
+                params: params.clone(),
+                ..begun.clone()
+            };
+            if begun != same {
+                return Err(CliError::File {
+                    path: partial,
+                    reason: "it is of a deployment with another chain, deployer or parameters: end that one with its own \
+                             command, or remove the file to give it up"
+                        .to_owned(),
+                });
+            }
+            begun
+        }
+        None => Begun {
+            chain_id,
+            deployer,
+            first_nonce: settled_nonce(&provider, deployer).await?,
+            params: params.clone(),
+        },
+    };
+    let refused =
+        |error: &dyn std::fmt::Display| CliError::value(args.params.display().to_string(), error);
+    let plan = DeploymentPlan::new(&params, deployer, begun.first_nonce, chain_id)
+        .map_err(|error| refused(&error))?;
+    let gas = gas_in_process(&params, chain_id).map_err(|error| refused(&error))?;
+    let fees = asked(provider.estimate_eip1559_fees().await)?;
+    let limits: Vec<u64> = gas
+        .iter()
+        .map(|gas| gas + gas * GAS_MARGIN_PERCENT / 100)
+        .collect();
+    let mined = asked(provider.get_transaction_count(deployer).await)?
+        .saturating_sub(begun.first_nonce) as usize;
+    let left: u64 = limits.iter().skip(mined).sum();
+    let cost = U256::from(left) * U256::from(fees.max_fee_per_gas);
+    let balance = asked(provider.get_balance(deployer).await)?;
+    if args.dry_run {
+        let transactions: Vec<_> = (0..)
+            .zip(CREATED)
+            .zip(&gas)
+            .map(|((place, creates), gas)| {
+                let address = deployer.create(begun.first_nonce + place);
+                json!({ "creates": creates, "address": address, "gas": gas })
+            })
+            .collect();
+        output.result(&json!({
+            "deployment": plan.deployment,
+            "deployer": deployer,
+            "transactions": transactions,
+            "gas": gas.iter().sum::<u64>(),
+            "cost_at_most_wei": cost.to_string(),
+            "balance_wei": balance.to_string(),
+        }));
+        return Ok(());
+    }
+    if balance < cost {
+        return Err(CliError::value(
+            "--keystore",
+            format!(
+                "{deployer} has {balance} wei, the deployment can cost {cost} wei: send it the rest"
+            ),
+        ));
+    }
+    if !partial.exists() {
+        write_new(&partial, &begun)?;
+    }
+
+    for (place, init_code) in plan.transactions.iter().enumerate() {
+        let (creates, nonce) = (CREATED[place], begun.first_nonce + place as u64);
+        let address = deployer.create(nonce);
+        if place >= mined {
+            let last = place + 1 == plan.transactions.len();
+            let follow = if last {
+                ChainSettings::default().confirmations
+            } else {
+                0
+            };
+            let request = TransactionRequest::default()
+                .with_nonce(nonce)
+                .with_gas_limit(limits[place])
+                .with_deploy_code(init_code.clone());
+            let failed = |error: &dyn std::fmt::Display| {
+                CliError::Deploy(format!(
+                    "{creates} (nonce {nonce}): {error}; the same command goes on from here"
+                ))
+            };
+            let receipt = provider
+                .send_transaction(request)
+                .await
+                .map_err(|error| failed(&error))?
+                .with_required_confirmations(1 + follow)
+                .with_timeout(Some(MINED_WITHIN))
+                .get_receipt()
+                .await
+                .map_err(|error| failed(&error))?;
+            if !receipt.status() {
+                return Err(failed(
+                    &"the constructor reverted; begin again from an unused account",
+                ));
+            }
+            tracing::info!(%address, gas = receipt.gas_used, "{creates} is there");
+        }
+        // An account that sent something else meanwhile has used a nonce that a contract was to have.
+        if asked(provider.get_code_at(address).await)?.is_empty() {
+            return Err(CliError::Deploy(format!(
+                "{creates} is not at {address}: {deployer} used nonce {nonce} for something else; remove {} and begin again \
+                 from an account that does nothing else",
+                partial.display()
+            )));
+        }
+    }
+    let deployment = started(&provider, &plan).await?;
+    write_new(&args.out, &deployment)?;
+    fs::remove_file(&partial).map_err(|error| CliError::file(&partial, &error))?;
+    output.result(&json!({ "deployment": deployment, "file": args.out }));
+    Ok(())
+}
+
+fn read_params(path: &Path) -> Result<DeployParams, CliError> {
+    let format = |reason: String| CliError::Format {
+        path: path.to_owned(),
+        reason,
+    };
+    let params: DeployParams =
+        toml::from_str(&read_text(path)?).map_err(|error| format(error.to_string()))?;
+    // The addresses do not matter for what can be wrong with the parameters.
+    DeploymentPlan::new(&params, Address::ZERO, 0, 0).map_err(|error| format(error.to_string()))?;
+    Ok(params)
+}
+
+fn partial_path(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+fn read_begun(path: &Path) -> Result<Option<Begun>, CliError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_str(&read_text(path)?)
+        .map(Some)
+        .map_err(|error| CliError::Format {
+            path: path.to_owned(),
+            reason: format!("{error}; it is the trace of a deployment that was begun"),
+        })
+}
+
+/// Writes a file that must not exist.
+fn write_new(path: &Path, content: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(content)
+        .map_err(|error| CliError::System(error.to_string()))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create_new(path)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()
+    };
+    write().map_err(|error| CliError::file(path, &error))
+}
+
+fn asked<T>(answer: Result<T, TransportError>) -> Result<T, CliError> {
+    answer.map_err(|error| CliError::value("--rpc", error))
+}
+
+/// The account's next nonce, once nothing of it is waiting in the pool: a waiting transaction could still be dropped, and
+/// every address after it would be another.
+async fn settled_nonce(provider: &impl Provider, deployer: Address) -> Result<u64, CliError> {
+    let nonce = asked(provider.get_transaction_count(deployer).await)?;
+    let pending = asked(provider.get_transaction_count(deployer).pending().await)?;
+    if pending == nonce {
+        return Ok(nonce);
+    }
+    Err(CliError::value(
+        "--keystore",
+        format!(
+            "{} transactions of {deployer} are still waiting: try again when they are mined",
+            pending - nonce
+        ),
+    ))
+}
+
+/// The deployment with its start: the token knows the time, and blocks are searched for the first that is not older.
+async fn started(provider: &impl Provider, plan: &DeploymentPlan) -> Result<Deployment, CliError> {
+    let token = SmartnodesERC20::i_deploymentTimestampCall {};
+    let request = TransactionRequest::default()
+        .with_to(plan.deployment.token)
+        .with_call(&token);
+    let start = asked(
+        provider
+            .call(request)
+            .decode_resp::<SmartnodesERC20::i_deploymentTimestampCall>()
+            .await,
+    )?
+    .map_err(|error| CliError::value("--rpc", error))?
+    .saturating_to::<u64>();
+    let (mut low, mut high) = (0, asked(provider.get_block_number().await)?);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let number = BlockNumberOrTag::Number(middle);
+        let time = asked(provider.get_block_by_number(number).await)?
+            .map(|block| block.header.timestamp)
+            .ok_or_else(|| CliError::value("--rpc", format!("block {middle} is missing")))?;
+        if time < start {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(plan.started(low, start))
+}
