@@ -47,8 +47,8 @@ pub struct NodeParts<S> {
     pub identity: Identity,
     /// Authenticated transport ([`crate::p2p::upgrade`]).
     pub transport: BoxedTransport,
-    /// JSON-RPC client for the chain.
-    pub rpc: alloy::rpc::client::RpcClient,
+    /// JSON-RPC clients for the chain's endpoints: at least one.
+    pub rpc: Vec<alloy::rpc::client::RpcClient>,
     /// Where the database lives.
     pub storage: S,
     /// The contracts.

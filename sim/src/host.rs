@@ -110,7 +110,7 @@ impl Host {
         let parts = NodeParts {
             identity: self.identity.clone(),
             transport,
-            rpc: RpcClient::new(rpc, false),
+            rpc: vec![RpcClient::new(rpc, false)],
             storage: self.disk.open(),
             deployment: self.deployment.clone(),
         };

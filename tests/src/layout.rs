@@ -148,7 +148,7 @@ impl Layout {
                 gossip_heartbeat_ms: Some(1_000),
             },
             chain: ChainSection {
-                rpc: rpc.to_owned(),
+                rpc: vec![rpc.to_owned()],
                 deployment: self.deployment_file(),
                 poll_interval_ms: Some(500),
                 receipt_timeout_ms: Some(10_000),

@@ -1,6 +1,6 @@
 //! The client: settings, connection, and requests that are repeated when they fail.
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use alloy::{
     network::Ethereum,
@@ -20,10 +20,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{error::ChainError, journal::Journal, revert::Reason, transactions::NonceOwner};
+use super::{
+    endpoints::Endpoints, error::ChainError, journal::Journal, revert::Reason,
+    transactions::NonceOwner,
+};
 use crate::store::Store;
 
-/// How often a request is tried before the chain counts as unreachable.
+/// How often each endpoint is tried before the chain counts as unreachable.
 const REQUEST_ATTEMPTS: u32 = 5;
 
 /// How patiently the client deals with the chain.
@@ -59,7 +62,7 @@ pub struct ChainClient {
 }
 
 pub(super) struct Inner {
-    pub(super) provider: RootProvider<Ethereum>,
+    pub(super) endpoints: Endpoints,
     pub(super) wallet: PrivateKeySigner,
     pub(super) deployment: Deployment,
     pub(super) settings: ChainSettings,
@@ -71,9 +74,10 @@ pub(super) struct Inner {
 }
 
 impl ChainClient {
-    /// Checks that the endpoint serves the deployment's chain and that the contracts are there, and reads the journal.
+    /// Checks that the endpoints serve the deployment's chain and that the contracts are there, and reads the journal.
+    /// One endpoint is asked at a time, the first at first; where it fails, the next is asked.
     pub async fn connect(
-        rpc: RpcClient,
+        rpc: Vec<RpcClient>,
         wallet: PrivateKeySigner,
         deployment: Deployment,
         store: Store,
@@ -91,7 +95,7 @@ impl ChainClient {
         let owner = NonceOwner::restore(&journal, scope)?;
         let client = Self {
             inner: Arc::new(Inner {
-                provider: RootProvider::new(rpc),
+                endpoints: Endpoints::new(rpc),
                 wallet,
                 deployment,
                 settings,
@@ -107,7 +111,9 @@ impl ChainClient {
     async fn check_deployment(&self) -> Result<(), ChainError> {
         let deployment = self.deployment();
         let found = self
-            .request("eth_chainId", || self.inner.provider.get_chain_id())
+            .request("eth_chainId", |provider| async move {
+                provider.get_chain_id().await
+            })
             .await?;
         if found != deployment.chain_id {
             return Err(ChainError::WrongChain {
@@ -122,7 +128,9 @@ impl ChainClient {
         ];
         for (contract, address) in contracts {
             let code = self
-                .request("eth_getCode", || self.inner.provider.get_code_at(address))
+                .request("eth_getCode", |provider| async move {
+                    provider.get_code_at(address).await
+                })
                 .await?;
             if code.is_empty() {
                 return Err(ChainError::NoContract { contract, address });
@@ -173,8 +181,9 @@ impl ChainClient {
         what: &str,
         request: &TransactionRequest,
     ) -> Result<Bytes, ChainError> {
-        self.contract_request("eth_call", what, || {
-            self.inner.provider.call(request.clone())
+        self.contract_request("eth_call", what, |provider| {
+            let request = request.clone();
+            async move { provider.call(request).await }
         })
         .await
     }
@@ -184,10 +193,10 @@ impl ChainClient {
         &self,
         method: &'static str,
         what: &str,
-        make: impl Fn() -> F,
+        make: impl Fn(RootProvider<Ethereum>) -> F,
     ) -> Result<T, ChainError>
     where
-        F: IntoFuture<Output = TransportResult<T>>,
+        F: Future<Output = TransportResult<T>>,
     {
         match self.answer(method, make).await? {
             Ok(value) => Ok(value),
@@ -206,10 +215,10 @@ impl ChainClient {
     pub(super) async fn request<T, F>(
         &self,
         method: &'static str,
-        make: impl Fn() -> F,
+        make: impl Fn(RootProvider<Ethereum>) -> F,
     ) -> Result<T, ChainError>
     where
-        F: IntoFuture<Output = TransportResult<T>>,
+        F: Future<Output = TransportResult<T>>,
     {
         self.answer(method, make)
             .await?
@@ -220,17 +229,20 @@ impl ChainClient {
     pub(super) async fn answer<T, F>(
         &self,
         method: &'static str,
-        make: impl Fn() -> F,
+        make: impl Fn(RootProvider<Ethereum>) -> F,
     ) -> Result<Result<T, ErrorPayload>, ChainError>
     where
-        F: IntoFuture<Output = TransportResult<T>>,
+        F: Future<Output = TransportResult<T>>,
     {
         let mut backoff = self.inner.settings.poll_interval;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let limit = self.inner.settings.request_timeout;
-            let reason = match timeout(limit, make().into_future()).await {
+            let Some((place, provider)) = self.inner.endpoints.current() else {
+                return Err(ChainError::NoEndpoint);
+            };
+            let reason = match timeout(limit, make(provider)).await {
                 Ok(Ok(value)) => return Ok(Ok(value)),
                 Ok(Err(RpcError::ErrorResp(payload))) if !payload.is_retry_err() => {
                     return Ok(Err(payload));
@@ -241,7 +253,9 @@ impl ChainClient {
                         reason: "null".to_owned(),
                     });
                 }
-                Ok(Err(RpcError::Transport(TransportErrorKind::NonRetryable(error)))) => {
+                Ok(Err(RpcError::Transport(TransportErrorKind::NonRetryable(error))))
+                    if self.inner.endpoints.count() == 1 =>
+                {
                     return Err(ChainError::Unreachable {
                         method,
                         attempts,
@@ -252,7 +266,7 @@ impl ChainClient {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {limit:?}"),
             };
-            if attempts == REQUEST_ATTEMPTS {
+            if attempts == REQUEST_ATTEMPTS * self.inner.endpoints.count() as u32 {
                 return Err(ChainError::Unreachable {
                     method,
                     attempts,
@@ -263,8 +277,12 @@ impl ChainClient {
                 method,
                 attempts, reason, "the chain request failed, it is repeated"
             );
-            sleep(backoff).await;
-            backoff *= 2;
+            self.inner.endpoints.leave(place);
+            // Another endpoint is asked at once, the same one after a while.
+            if attempts as usize % self.inner.endpoints.count() == 0 {
+                sleep(backoff).await;
+                backoff *= 2;
+            }
         }
     }
 }

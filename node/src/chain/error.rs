@@ -39,6 +39,19 @@ pub enum ChainError {
         /// What happened the last time.
         reason: String,
     },
+    /// No endpoint is configured.
+    #[error("chain.rpc names no endpoint; name at least one")]
+    NoEndpoint,
+    /// The endpoints do not agree, and no majority of those that answered does.
+    #[error(
+        "{answers} RPC endpoints contradict each other about block {block}; find out which of chain.rpc is wrong and remove it, or name a third"
+    )]
+    Contradiction {
+        /// The block's number.
+        block: u64,
+        /// How many answered.
+        answers: usize,
+    },
     /// The endpoint answered with an error that is not a revert.
     #[error("the chain refused {method}: {message} (code {code})")]
     Rpc {

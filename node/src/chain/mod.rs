@@ -8,6 +8,7 @@
 //! never assumed. Nothing here spawns a task; all waiting is on the node's own clock.
 
 mod client;
+mod endpoints;
 mod error;
 mod intent;
 mod journal;

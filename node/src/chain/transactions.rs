@@ -133,8 +133,9 @@ impl ChainClient {
         let request = self.request_of(to, &input);
         self.eth_call(&what, &request).await?;
         let estimate = self
-            .contract_request("eth_estimateGas", &what, || {
-                self.inner.provider.estimate_gas(request.clone())
+            .contract_request("eth_estimateGas", &what, |provider| {
+                let request = request.clone();
+                async move { provider.estimate_gas(request).await }
             })
             .await?;
         let (max_fee, priority_fee) = self.market_fees().await?;
@@ -216,6 +217,10 @@ impl ChainClient {
                             attempts: pending.attempts.len(),
                             what: pending.what,
                         });
+                    }
+                    // The endpoint may take transactions and keep them to itself.
+                    if let Some((place, _)) = self.inner.endpoints.current() {
+                        self.inner.endpoints.leave(place);
                     }
                     self.push_waiting(owner, true).await?;
                     pushed_at = Instant::now();
@@ -303,11 +308,10 @@ impl ChainClient {
             ));
         }
         let request = self.request_of(pending.to, &pending.input);
-        let call = || {
-            self.inner
-                .provider
-                .call(request.clone())
-                .block(BlockId::number(mined.block))
+        let block = BlockId::number(mined.block);
+        let call = |provider: RootProvider| {
+            let request = request.clone();
+            async move { provider.call(request).block(block).await }
         };
         Ok(
             match self.contract_request("eth_call", &pending.what, call).await {
@@ -419,11 +423,13 @@ impl ChainClient {
     ///
     /// The provider's own way of sending is not used: it starts a task of its own to watch for the receipt.
     async fn push(&self, raw: &Bytes) -> Result<Sent, ChainError> {
-        let send = || {
-            self.inner
-                .provider
-                .client()
-                .request::<_, B256>("eth_sendRawTransaction", (raw.clone(),))
+        let send = |provider: RootProvider| {
+            let raw = raw.clone();
+            async move {
+                provider
+                    .raw_request::<_, B256>("eth_sendRawTransaction".into(), (raw,))
+                    .await
+            }
         };
         let refusal = match self.answer("eth_sendRawTransaction", send).await? {
             Ok(_) => return Ok(Sent::Accepted),
@@ -473,8 +479,8 @@ impl ChainClient {
     /// Maximum and priority fee that the market asks for, in wei for each unit of gas.
     async fn market_fees(&self) -> Result<(u128, u128), ChainError> {
         let fees = self
-            .request("eth_feeHistory", || {
-                self.inner.provider.estimate_eip1559_fees()
+            .request("eth_feeHistory", |provider| async move {
+                provider.estimate_eip1559_fees().await
             })
             .await?;
         Ok((fees.max_fee_per_gas, fees.max_priority_fee_per_gas))
@@ -482,8 +488,9 @@ impl ChainClient {
 
     /// How many nonces of the wallet the latest block has seen used.
     async fn nonces_used(&self) -> Result<u64, ChainError> {
-        self.request("eth_getTransactionCount", || {
-            self.inner.provider.get_transaction_count(self.address())
+        let address = self.address();
+        self.request("eth_getTransactionCount", |provider| async move {
+            provider.get_transaction_count(address).await
         })
         .await
     }
@@ -494,7 +501,10 @@ impl ChainClient {
         pending: &Pending,
     ) -> Result<Option<TransactionReceipt>, ChainError> {
         for attempt in pending.attempts.iter().rev() {
-            let get = || self.inner.provider.get_transaction_receipt(attempt.hash);
+            let hash = attempt.hash;
+            let get = |provider: RootProvider| async move {
+                provider.get_transaction_receipt(hash).await
+            };
             let receipt = self.request("eth_getTransactionReceipt", get).await?;
             if receipt.is_some() {
                 return Ok(receipt);

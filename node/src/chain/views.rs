@@ -143,10 +143,8 @@ impl ChainClient {
     pub async fn head(&self) -> Result<Head, ChainError> {
         const METHOD: &str = "eth_getBlockByNumber";
         let block = self
-            .request(METHOD, || {
-                self.inner
-                    .provider
-                    .get_block_by_number(BlockNumberOrTag::Latest)
+            .request(METHOD, |provider| async move {
+                provider.get_block_by_number(BlockNumberOrTag::Latest).await
             })
             .await?
             .ok_or_else(|| ChainError::Response {
@@ -351,7 +349,10 @@ impl ChainClient {
             .from_block(from)
             .to_block(to);
         let mut logs = self
-            .request(METHOD, || self.inner.provider.get_logs(&filter))
+            .request(METHOD, |provider| {
+                let filter = filter.clone();
+                async move { provider.get_logs(&filter).await }
+            })
             .await?;
         logs.retain(|log| !log.removed);
         logs.sort_by_key(|log| (log.block_number, log.log_index));

@@ -76,8 +76,8 @@ pub struct P2pSection {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainSection {
-    /// URL of the JSON-RPC endpoint.
-    pub rpc: String,
+    /// URLs of JSON-RPC endpoints: at least one. Several stand in for each other and are compared.
+    pub rpc: Vec<String>,
     /// The deployment file (JSON).
     pub deployment: PathBuf,
     /// How often a transaction's receipt is looked for.
@@ -106,7 +106,7 @@ fn default_capacity() -> u32 {
 pub(super) struct Loaded {
     pub(super) node: NodeConfig,
     pub(super) data_dir: PathBuf,
-    pub(super) rpc: Url,
+    pub(super) rpc: Vec<Url>,
     pub(super) deployment: Deployment,
     keys: KeysSection,
 }
@@ -146,7 +146,7 @@ impl Loaded {
         Ok(Loaded {
             node,
             data_dir: base.join(file.data_dir),
-            rpc: rpc_url(&file.chain.rpc)?,
+            rpc: rpc_urls(&file.chain.rpc)?,
             deployment,
             keys: KeysSection {
                 wallet: base.join(file.keys.wallet),
@@ -195,18 +195,29 @@ pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|error| CliError::file(path, &error))
 }
 
-/// An endpoint over HTTP.
-pub(super) fn rpc_url(text: &str) -> Result<Url, CliError> {
+/// Endpoints over HTTP: at least one.
+pub(super) fn rpc_urls(texts: &[String]) -> Result<Vec<Url>, CliError> {
+    if texts.is_empty() {
+        return Err(CliError::value("chain.rpc", "name at least one endpoint"));
+    }
+    (0..)
+        .zip(texts)
+        .map(|(place, text): (usize, _)| rpc_url(&format!("chain.rpc[{place}]"), text))
+        .collect()
+}
+
+/// An endpoint over HTTP, said of `field` if it is none.
+pub(super) fn rpc_url(field: &str, text: &str) -> Result<Url, CliError> {
     let url: Url = text.parse().map_err(|error| {
         CliError::value(
-            "chain.rpc",
+            field,
             format!("{text:?} is no URL ({error}); write for example \"http://127.0.0.1:8545\""),
         )
     })?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => Err(CliError::value(
-            "chain.rpc",
+            field,
             format!("{text:?} is {other}, use http or https"),
         )),
     }
@@ -289,7 +300,7 @@ mod tests {
         [p2p]
         listen = ["/ip4/127.0.0.1/tcp/4001"]
         [chain]
-        rpc = "http://127.0.0.1:8545"
+        rpc = ["http://127.0.0.1:8545"]
         deployment = "deployment.json"
     "#;
 
@@ -328,7 +339,8 @@ mod tests {
             ("[p2p]", "[p2p]\ngossip = 1", "gossip"),
             ("/ip4/127.0.0.1/tcp/4001", "127.0.0.1:4001", "p2p.listen[0]"),
             ("http://127.0.0.1:8545", "ftp://127.0.0.1", "chain.rpc"),
-            ("http://127.0.0.1:8545", "nonsense", "chain.rpc"),
+            ("http://127.0.0.1:8545", "nonsense", "chain.rpc[0]"),
+            ("[\"http://127.0.0.1:8545\"]", "[]", "chain.rpc"),
             ("\"deployment.json\"", "\"missing.json\"", "missing.json"),
             (
                 "[chain]",

@@ -93,7 +93,7 @@ pub(super) async fn deploy(args: DeployArgs, output: &Output) -> Result<(), CliE
     let deployer = wallet.address();
     let provider = ProviderBuilder::new()
         .wallet(EthereumWallet::from(wallet))
-        .connect_client(start::http(&rpc_url(&args.rpc)?)?);
+        .connect_client(start::http(&rpc_url("--rpc", &args.rpc)?)?);
     provider.client().set_poll_interval(POLL);
 
     let chain_id = asked(provider.get_chain_id().await)?;

@@ -33,9 +33,9 @@ pub(super) struct InitArgs {
     /// What the node does
     #[arg(long, value_enum)]
     role: RoleArg,
-    /// URL of the chain's JSON-RPC endpoint
-    #[arg(long, value_name = "URL")]
-    rpc: String,
+    /// URL of a JSON-RPC endpoint of the chain; given several times, they are compared and stand in for each other
+    #[arg(long, value_name = "URL", required = true)]
+    rpc: Vec<String>,
     /// The deployment file (JSON): which contracts, on which chain
     #[arg(long, value_name = "FILE")]
     deployment: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct InitArgs {
 
 /// Writes `node.toml`, and keys unless both are there. Nothing is replaced.
 pub(super) fn init(args: InitArgs, output: &Output) -> Result<(), CliError> {
-    config::rpc_url(&args.rpc)?;
+    config::rpc_urls(&args.rpc)?;
     config::addresses("--bootstrap", &args.bootstrap)?;
     config::addresses("--listen", &args.listen)?;
     let deployment = absolute(&args.deployment)?;

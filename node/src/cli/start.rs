@@ -39,9 +39,9 @@ pub(super) fn block_on<T>(
     result
 }
 
-/// A client for the configured endpoint. Nothing is sent yet.
-pub(super) fn rpc(loaded: &Loaded) -> Result<RpcClient, CliError> {
-    http(&loaded.rpc)
+/// Clients for the configured endpoints. Nothing is sent yet.
+pub(super) fn rpc(loaded: &Loaded) -> Result<Vec<RpcClient>, CliError> {
+    loaded.rpc.iter().map(http).collect()
 }
 
 /// A client for an endpoint. Nothing is sent yet.

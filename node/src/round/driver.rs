@@ -68,6 +68,8 @@ pub(crate) async fn run(validator: Arc<Validator>) {
 
 async fn step(validator: &Validator) -> Result<Duration, RoundError> {
     let ctx = &validator.ctx;
+    // Before anything is decided: endpoints that contradict each other decide nothing.
+    ctx.chain.cross_check().await?;
     ctx.clock.observe(ctx.chain.head().await?.timestamp);
     catch_up(validator).await?;
     let status = ctx.chain.round_status().await?;

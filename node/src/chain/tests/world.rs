@@ -48,6 +48,16 @@ pub(super) fn memory() -> Store {
     Store::open(redb::backends::InMemoryBackend::new()).unwrap()
 }
 
+/// Quick, since nothing here takes time, and content with one block on top.
+fn settings() -> ChainSettings {
+    ChainSettings {
+        poll_interval: Duration::from_millis(2),
+        receipt_timeout: Duration::from_millis(60),
+        confirmations: 1,
+        request_timeout: Duration::from_millis(500),
+    }
+}
+
 /// What goes wrong with a request.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Fault {
@@ -117,7 +127,16 @@ impl Shared {
         RpcClient::new(Transport(self.clone()), true)
     }
 
-    /// A client as a node has one: quick, since nothing here takes time, and content with one block on top.
+    /// A client with several endpoints, each a world of its own.
+    pub(super) async fn client_of(worlds: &[Shared], n: u8, store: Store) -> ChainClient {
+        let rpc = worlds.iter().map(Shared::rpc).collect();
+        let deployment = worlds[0].lock().deployment.clone();
+        ChainClient::connect(rpc, wallet(n), deployment, store, settings())
+            .await
+            .unwrap()
+    }
+
+    /// A client as a node has one.
     pub(super) async fn client(&self, n: u8, store: Store) -> ChainClient {
         self.try_client(n, store, |_| {}).await.unwrap()
     }
@@ -128,15 +147,9 @@ impl Shared {
         store: Store,
         change: impl FnOnce(&mut Deployment),
     ) -> Result<ChainClient, ChainError> {
-        let settings = ChainSettings {
-            poll_interval: Duration::from_millis(2),
-            receipt_timeout: Duration::from_millis(60),
-            confirmations: 1,
-            request_timeout: Duration::from_millis(500),
-        };
         let mut deployment = self.lock().deployment.clone();
         change(&mut deployment);
-        ChainClient::connect(self.rpc(), wallet(n), deployment, store, settings).await
+        ChainClient::connect(vec![self.rpc()], wallet(n), deployment, store, settings()).await
     }
 
     pub(super) fn fail(&self, method: &'static str, fault: Fault, times: u32) {
