@@ -169,7 +169,8 @@ async fn a_dry_run_tells_what_the_deployment_then_does() {
             .iter()
             .all(|t| t["gas"].as_u64().unwrap() > 53_000)
     );
-    assert_eq!(transactions[0]["address"], planned.token.to_string());
+    let first: Address = serde_json::from_value(transactions[0]["address"].clone()).unwrap();
+    assert_eq!(first, planned.token);
 
     let before = desk.host.head().0;
     let done = desk.deploy(&[]).await.unwrap();
@@ -256,8 +257,6 @@ async fn what_cannot_be_deployed_is_refused_before_anything_is_sent() {
         );
     }
     fs::write(desk.file("params.toml"), &params).unwrap();
-    let said = desk.refused(&["--rpc", "http://127.0.0.1:1"]).await;
-    assert!(said.contains("cannot be used multiple times"), "{said}");
     fs::write(desk.file("password"), "wrong").unwrap();
     let said = desk.refused(&[]).await;
     assert!(said.contains("wallet.json"), "{said}");

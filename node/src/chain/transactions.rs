@@ -16,7 +16,7 @@ use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::{BlockId, eip2718::Encodable2718},
     primitives::{Address, B256, Bytes, TxKind, U256},
-    providers::Provider,
+    providers::{Provider, RootProvider},
     rpc::types::{TransactionInput, TransactionReceipt, TransactionRequest},
     signers::SignerSync,
 };
