@@ -36,6 +36,8 @@ use crate::{
 
 /// Added to the gas that a transaction used in the rehearsal, in per cent: addresses cost a little more or less.
 const GAS_MARGIN_PERCENT: u64 = 20;
+/// Most gas that a transaction may have (EIP-7825).
+const TRANSACTION_GAS_MAX: u64 = 16_777_216;
 /// How long one transaction may take to be mined.
 const MINED_WITHIN: Duration = Duration::from_secs(600);
 /// Between two looks at the chain.
@@ -131,8 +133,15 @@ pub(super) async fn deploy(args: DeployArgs, output: &Output) -> Result<(), CliE
     let fees = asked(provider.estimate_eip1559_fees().await)?;
     let limits: Vec<u64> = gas
         .iter()
-        .map(|gas| gas + gas * GAS_MARGIN_PERCENT / 100)
+        .map(|gas| (gas + gas * GAS_MARGIN_PERCENT / 100).min(TRANSACTION_GAS_MAX))
         .collect();
+    if let Some(gas) = gas.iter().find(|gas| **gas > TRANSACTION_GAS_MAX) {
+        return Err(refused(&format!(
+            "{} genesis validators need a transaction of {gas} gas, a chain takes {TRANSACTION_GAS_MAX}: name fewer, the \
+             others register later",
+            params.genesis.len()
+        )));
+    }
     let mined = asked(provider.get_transaction_count(deployer).await)?
         .saturating_sub(begun.first_nonce) as usize;
     let left: u64 = limits.iter().skip(mined).sum();
