@@ -13,7 +13,7 @@ export const CONTRACTS = {
   SmartnodesCoordinator: "src/SmartnodesCoordinator.sol",
   SmartnodesCore: "src/SmartnodesCore.sol",
   SmartnodesDAO: "src/SmartnodesDAO.sol",
-  TimelockController: "@openzeppelin/contracts/governance/TimelockController.sol",
+  SmartnodesTimelock: "src/SmartnodesTimelock.sol",
   ERC1967Proxy: "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol",
 };
 const CODE_SIZE_MAX = 24_576;

@@ -42,8 +42,8 @@ sol!(
 sol!(
     // OpenZeppelin's timelock: authority over everything, and the treasury.
     #[derive(Debug, PartialEq, Eq)]
-    TimelockController,
-    "artifacts/TimelockController.json"
+    SmartnodesTimelock,
+    "artifacts/SmartnodesTimelock.json"
 );
 
 sol!(

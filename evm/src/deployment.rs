@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::bindings::{
     ERC1967Proxy, SmartnodesCoordinator, SmartnodesCore, SmartnodesDAO, SmartnodesERC20,
-    TimelockController,
+    SmartnodesTimelock,
 };
 
 mod in_process;
@@ -132,7 +132,7 @@ pub struct Deployment {
     pub coordinator: Address,
     /// SmartnodesDAO.
     pub dao: Address,
-    /// TimelockController: the treasury, and the owner of everything.
+    /// SmartnodesTimelock: the treasury, and the owner of everything.
     pub timelock: Address,
     /// Number of the block of the first transaction: no log of these contracts is older.
     #[serde(default)]
@@ -155,7 +155,7 @@ pub struct DeploymentPlan {
 /// What each transaction of a plan creates, in order.
 pub const CREATED: [&str; 7] = [
     "SmartnodesERC20",
-    "TimelockController",
+    "SmartnodesTimelock",
     "SmartnodesDAO",
     "SmartnodesCore (implementation)",
     "SmartnodesCoordinator (implementation)",
@@ -226,8 +226,8 @@ impl DeploymentPlan {
                 },
             ),
             init_code(
-                &TimelockController::BYTECODE,
-                &TimelockController::constructorCall {
+                &SmartnodesTimelock::BYTECODE,
+                &SmartnodesTimelock::constructorCall {
                     minDelay: U256::from(TIMELOCK_DELAY_SECONDS),
                     proposers: vec![dao],
                     executors: vec![dao],

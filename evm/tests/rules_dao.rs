@@ -20,7 +20,7 @@ use contracts_support::shorthand::*;
 use contracts_support::*;
 use smartnodes_evm::bindings::{
     SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesDAO as Dao,
-    SmartnodesERC20 as Token, TimelockController as Timelock,
+    SmartnodesERC20 as Token, SmartnodesTimelock as Timelock,
 };
 
 fn action(target: Address, call: impl SolCall) -> (Address, U256, Bytes) {
@@ -360,13 +360,25 @@ fn dao_cannot_mint_nor_leave_the_bounds() {
         action(
             d.token,
             Token::setValidatorLockAmountCall {
-                newAmount: U256::ZERO,
+                newAmount: sno(1) - U256::from(1),
+            },
+        ),
+        action(
+            d.token,
+            Token::setValidatorLockAmountCall {
+                newAmount: sno(10_000_000) + U256::from(1),
             },
         ),
         action(
             d.token,
             Token::setUserLockAmountCall {
                 newAmount: U256::ZERO,
+            },
+        ),
+        action(
+            d.token,
+            Token::setUserLockAmountCall {
+                newAmount: U256::MAX,
             },
         ),
         action(
@@ -400,4 +412,26 @@ fn dao_cannot_mint_nor_leave_the_bounds() {
     }
     assert_eq!(world.token(Token::totalSupplyCall {}), supply);
     world.assert_books();
+}
+
+#[test]
+fn dao_cannot_give_itself_a_delay_of_nothing_nor_one_without_end() {
+    let mut world = World::new(3);
+    let d = world.deployment.clone();
+    let day = U256::from(24 * 3_600);
+    for (asked, given) in [
+        (U256::ZERO, day),
+        (day * U256::from(3), day * U256::from(3)),
+        (U256::MAX, day * U256::from(30)),
+    ] {
+        let update = Timelock::updateDelayCall { newDelay: asked };
+        let decision = Decision::new(vec![action(d.timelock, update)], format!("delay {asked}"));
+        decision.pass(&mut world, &VOTERS);
+        decision.execute(&mut world, 0).expect("executed");
+        let delay = world
+            .chain
+            .read(d.timelock, &Timelock::getMinDelayCall {})
+            .expect("a view");
+        assert_eq!(delay, given);
+    }
 }

@@ -19,7 +19,7 @@ use contracts_support::shorthand::*;
 use contracts_support::*;
 use smartnodes_evm::bindings::{
     SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesERC20 as Token,
-    TimelockController as Timelock,
+    SmartnodesTimelock as Timelock,
 };
 use smartnodes_evm::chain::{Chain, ChainConfig};
 use smartnodes_evm::deployment::{

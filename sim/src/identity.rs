@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use smartnodes_evm::bindings::{
     ERC1967Proxy, SmartnodesCoordinator, SmartnodesCore, SmartnodesDAO, SmartnodesERC20,
-    TimelockController,
+    SmartnodesTimelock,
 };
 
 /// What a run is made of, besides scenario and seed. Runs repeat exactly where all of it is equal, on machines of one
@@ -28,7 +28,7 @@ impl Identity {
             &SmartnodesCore::BYTECODE,
             &SmartnodesCoordinator::BYTECODE,
             &SmartnodesDAO::BYTECODE,
-            &TimelockController::BYTECODE,
+            &SmartnodesTimelock::BYTECODE,
             &ERC1967Proxy::BYTECODE,
         ];
         let contracts: Vec<u8> = contracts

@@ -10,7 +10,7 @@ use alloy::{
 };
 use smartnodes_evm::bindings::{
     SmartnodesCoordinator as Coordinator, SmartnodesCore as Core, SmartnodesDAO as Dao,
-    SmartnodesERC20 as Token, TimelockController as Timelock,
+    SmartnodesERC20 as Token, SmartnodesTimelock as Timelock,
 };
 
 use crate::{

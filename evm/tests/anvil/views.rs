@@ -64,9 +64,9 @@ pub fn interfaces(both: &Both) -> [Interface; 5] {
             include_str!("../../artifacts/SmartnodesDAO.json"),
         ),
         Interface::new(
-            "TimelockController",
+            "SmartnodesTimelock",
             d.timelock,
-            include_str!("../../artifacts/TimelockController.json"),
+            include_str!("../../artifacts/SmartnodesTimelock.json"),
         ),
     ]
 }

@@ -120,7 +120,7 @@ fn deployment(meter: &mut Meter) {
     let world = World::new(3);
     let names = [
         "SmartnodesERC20",
-        "TimelockController",
+        "SmartnodesTimelock",
         "SmartnodesDAO",
         "SmartnodesCore",
         "SmartnodesCoordinator",

@@ -6,7 +6,7 @@ use alloy::{
 };
 use smartnodes_evm::bindings::SmartnodesERC20 as Token;
 
-use super::book::{Book, Lock, Reasons, Requirement, Verdict};
+use super::book::{Book, Lock, Reasons, Requirement, Verdict, sno};
 
 const DAY: u64 = 24 * 3_600;
 const UNLOCK_SECONDS: u64 = 30 * DAY;
@@ -155,8 +155,10 @@ impl Book {
         let kind = usize::from(validator);
         Reasons::default()
             .when(from != self.place.timelock, Token::Token__OnlyDAO {})
-            .when(amount.is_zero(), Token::Token__InvalidLockAmount {})
-            .when(amount.bit_len() > 128, downcast(128, amount))
+            .when(
+                amount < sno(1) || amount > sno(10_000_000),
+                Token::Token__InvalidLockAmount {},
+            )
             .verdict()?;
         let enforced = self.requirements[kind].enforced(self.now);
         self.requirements[kind] = Requirement {

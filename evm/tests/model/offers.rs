@@ -398,7 +398,7 @@ impl World {
                 (id, capacity, proof)
             }
             Flaw::Zero => (U256::ZERO, capacity, proof),
-            Flaw::Huge => ((U256::MAX >> 1) - U256::from(which), U256::MAX, proof),
+            Flaw::Huge => (U256::MAX - U256::from(which), U256::MAX, proof),
             Flaw::Late => (id.saturating_sub(U256::from(which)), capacity, proof),
             Flaw::None | Flaw::Other => (id, capacity, proof),
         })

@@ -33,6 +33,11 @@ abstract contract Collateral is TokenBase {
     /// @notice Time to top up after a raise.
     uint256 public constant TOP_UP_PERIOD = 30 days;
 
+    /// @notice Bounds of both kinds of collateral (SNO wei): one of nothing would make identities free, and one that
+    /// nobody can pay would make every validator inactive.
+    uint256 public constant MIN_COLLATERAL = 1e18;
+    uint256 public constant MAX_COLLATERAL = 10_000_000e18;
+
     mapping(address validator => Lock) private _validatorLocks;
     mapping(address user => Lock) private _userLocks;
     Requirement private _validatorRequirement = Requirement(1_000_000e18, 1_000_000e18, 0);
@@ -52,7 +57,7 @@ abstract contract Collateral is TokenBase {
     error Token__NotLocked();
     error Token__NotValidator();
     error Token__UnlockPending();
-    /// @notice A collateral of zero would make identities free.
+    /// @notice A collateral must be {MIN_COLLATERAL} to {MAX_COLLATERAL}.
     error Token__InvalidLockAmount();
 
     /// @notice Locks the collateral of `user`; Core calls, for a registration that `user` itself sent.
@@ -216,9 +221,9 @@ abstract contract Collateral is TokenBase {
     }
 
     function _setRequirement(Requirement storage requirement, uint256 newAmount) private {
-        if (newAmount == 0) revert Token__InvalidLockAmount();
+        if (newAmount < MIN_COLLATERAL || newAmount > MAX_COLLATERAL) revert Token__InvalidLockAmount();
         requirement.previous = _enforced(requirement).toUint128();
-        requirement.amount = newAmount.toUint128();
+        requirement.amount = uint128(newAmount);
         requirement.graceUntil = uint64(block.timestamp + TOP_UP_PERIOD);
     }
 

@@ -314,7 +314,8 @@ abstract contract Distributions is Escrow {
         bytes32 root = d.merkleRoot;
         if (root == bytes32(0)) {
             uint256 current = _progress.currentId;
-            if (distributionId != 0 && distributionId + CLAIMABLE_UPDATES < current) {
+            // No sum: an id near 2^256 must not overflow and fail a whole batch.
+            if (distributionId != 0 && distributionId < current && current - distributionId > CLAIMABLE_UPDATES) {
                 return (Token__DistributionTooOld.selector, "expired", reward, 0);
             }
             return (Token__UnknownDistribution.selector, "unknown distribution", reward, 0);
