@@ -362,12 +362,14 @@ fn large_network(count: u32) -> World {
     let (core, token) = (world.deployment.core, world.deployment.token);
     let enough: Vec<u32> = (0..GENESIS * 2 / 3).collect();
     world.run_round(&enough, &empty_update());
-    world
-        .send(0, token, Token::withdrawSnoCall {})
-        .expect("collected");
-    let stake = U256::from(1_000_000_000);
+    let stake = sno(1);
     let lower = Token::setValidatorLockAmountCall { newAmount: stake };
     world.govern(token, lower).expect("lowered");
+    let stakes = Token::transferCall {
+        to: signer(0).address(),
+        value: stake * U256::from(count - GENESIS),
+    };
+    world.govern(token, stakes).expect("out of the treasury");
     for n in GENESIS..count {
         let to = signer(n).address();
         let gas_money = U256::from(SNO);

@@ -416,14 +416,14 @@ fn dao_cannot_mint_nor_leave_the_bounds() {
 
 #[test]
 fn dao_cannot_give_itself_a_delay_of_nothing_nor_one_without_end() {
-    let mut world = World::new(3);
-    let d = world.deployment.clone();
     let day = U256::from(24 * 3_600);
     for (asked, given) in [
         (U256::ZERO, day),
         (day * U256::from(3), day * U256::from(3)),
         (U256::MAX, day * U256::from(30)),
     ] {
+        let mut world = World::new(3);
+        let d = world.deployment.clone();
         let update = Timelock::updateDelayCall { newDelay: asked };
         let decision = Decision::new(vec![action(d.timelock, update)], format!("delay {asked}"));
         decision.pass(&mut world, &VOTERS);

@@ -150,8 +150,8 @@ fn mistakes_are_pointed_out_where_they_are() {
             "one of matmul `size`",
         ),
         (
-            "steps = 10",
-            "size = 10",
+            "network = \"hash-chain\"\nsteps = 10",
+            "network = \"hash-chain\"\nsize = 10",
             "network",
             "of hash-chain has `steps`",
         ),

@@ -96,7 +96,7 @@ def deploy_all():
     zero = "0x" + "00" * 20
     steps = [
         ("SmartnodesERC20", [addresses, core, coordinator, timelock, ZERO, 0]),
-        ("TimelockController", [2 * 86_400, [dao], [dao], zero]),
+        ("SmartnodesTimelock", [2 * 86_400, [dao], [dao], zero]),
         ("SmartnodesDAO", [token, timelock]),
         ("SmartnodesCore", [token, coordinator, timelock]),
         ("SmartnodesCoordinator", [token, core, timelock]),
