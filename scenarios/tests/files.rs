@@ -157,13 +157,13 @@ fn mistakes_are_pointed_out_where_they_are() {
         ),
         (
             "network = \"hash-chain\"\nsteps = 10",
-            "network = \"matmul\"\nsize = 513",
+            "size = 513\nnetwork = \"matmul\"",
             "size",
             "1 to 512 rows",
         ),
         (
             "network = \"hash-chain\"\nsteps = 10",
-            "network = \"wasm\"\nguest = \"doom\"\nnumbers = []",
+            "guest = \"doom\"\nnumbers = []\nnetwork = \"wasm\"",
             "guest",
             "there is primes, summary",
         ),

@@ -279,7 +279,7 @@ impl ChainClient {
             );
             self.inner.endpoints.leave(place);
             // Another endpoint is asked at once, the same one after a while.
-            if attempts as usize % self.inner.endpoints.count() == 0 {
+            if (attempts as usize).is_multiple_of(self.inner.endpoints.count()) {
                 sleep(backoff).await;
                 backoff *= 2;
             }
