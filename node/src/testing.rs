@@ -3,13 +3,13 @@
 use alloy::primitives::{Address, B256};
 use alloy::signers::local::PrivateKeySigner;
 
-use crate::jobs::JobRequest;
 use crate::jobs::ledger::Ledger;
-use crate::jobs::receipt::{Receipt, Work, WorkKind, WorkOrder, WorkResult, challenge_task};
+use crate::jobs::receipt::{Answer, Receipt, TaskDone, Work, WorkKind, WorkOrder, challenge_task};
+use crate::jobs::{JobRequest, Shape};
 use crate::signed::{Domain, Signed};
 use crate::store::Store;
 use crate::work::hash_chain::{self, HashChain};
-use crate::work::{Task, TaskKind};
+use crate::work::{Task, TaskKind, TaskOutput};
 
 pub(crate) fn domain() -> Domain {
     Domain {
@@ -29,20 +29,48 @@ pub(crate) fn ledger() -> Ledger {
     Ledger::open(store, domain()).expect("an empty ledger opens")
 }
 
-async fn result(
+/// What an honest worker answers.
+pub(crate) async fn answer(
     validator: Address,
     worker: &PrivateKeySigner,
     kind: WorkKind,
     task: Task,
-) -> Signed<WorkResult> {
+) -> Answer {
     let output = task.execute().await.expect("the task is within bounds");
+    signed_answer(validator, worker, kind, task, output)
+}
+
+/// A worker's answer with whatever output.
+pub(crate) fn signed_answer(
+    validator: Address,
+    worker: &PrivateKeySigner,
+    kind: WorkKind,
+    task: Task,
+    output: TaskOutput,
+) -> Answer {
     let order = WorkOrder {
         validator,
         worker: worker.address(),
         kind,
         task,
     };
-    Signed::sign(WorkResult { order, output }, &domain(), worker)
+    let result = Signed::sign(order.result(&output), &domain(), worker);
+    Answer { result, output }
+}
+
+pub(crate) fn receipt(
+    validator: &PrivateKeySigner,
+    round: u64,
+    issued_at: u64,
+    work: Work,
+) -> Signed<Receipt> {
+    let body = Receipt {
+        validator: validator.address(),
+        round,
+        issued_at,
+        work,
+    };
+    Signed::sign(body, &domain(), validator)
 }
 
 pub(crate) async fn challenge_receipt(
@@ -58,14 +86,8 @@ pub(crate) async fn challenge_receipt(
         nonce: B256::repeat_byte(3),
     };
     let task = challenge_task(&domain(), validator.address(), worker.address(), &kind);
-    let work = Work::Challenge(result(validator.address(), worker, kind, task).await);
-    let body = Receipt {
-        validator: validator.address(),
-        round,
-        issued_at,
-        work,
-    };
-    Signed::sign(body, &domain(), validator)
+    let answer = answer(validator.address(), worker, kind, task).await;
+    receipt(validator, round, issued_at, Work::Challenge(answer))
 }
 
 pub(crate) fn job_request(
@@ -81,13 +103,16 @@ pub(crate) fn job_request(
     let body = JobRequest {
         user: user.address(),
         network: hash_chain::NETWORK.into(),
+        shape: Shape::Parallel,
         tasks: (0..tasks).map(task).collect(),
+        replication: 1,
         payment,
         nonce,
     };
     Signed::sign(body, &domain(), user)
 }
 
+/// A job's receipt: each task done by the worker at its place, those without a worker not done.
 pub(crate) async fn job_receipt(
     validator: &PrivateKeySigner,
     workers: &[&PrivateKeySigner],
@@ -95,21 +120,43 @@ pub(crate) async fn job_receipt(
     round: u64,
     issued_at: u64,
 ) -> Signed<Receipt> {
+    let each: Vec<Vec<&PrivateKeySigner>> = workers.iter().map(|worker| vec![*worker]).collect();
+    replicated_receipt(validator, &each, request, round, issued_at).await
+}
+
+/// A job's receipt: each task done by the workers at its place, in their order; those without are not done.
+pub(crate) async fn replicated_receipt(
+    validator: &PrivateKeySigner,
+    workers: &[Vec<&PrivateKeySigner>],
+    request: Signed<JobRequest>,
+    round: u64,
+    issued_at: u64,
+) -> Signed<Receipt> {
     let job = request.body.job_id(&domain());
-    let mut results = Vec::new();
-    for (index, (worker, task)) in workers.iter().zip(&request.body.tasks).enumerate() {
+    let mut tasks: Vec<Option<TaskDone>> = Vec::new();
+    for (index, workers) in workers.iter().enumerate() {
+        let before = tasks.last().and_then(Option::as_ref);
+        let task = request
+            .body
+            .task(index, before.map(|done| &done.output))
+            .expect("the task can be done");
         let kind = WorkKind::Job {
             job,
             task: index as u16,
+            user: request.body.user,
         };
-        results.push(result(validator.address(), worker, kind, task.clone()).await);
+        let mut done: Option<TaskDone> = None;
+        for worker in workers {
+            let answer = answer(validator.address(), worker, kind.clone(), task.clone()).await;
+            done.get_or_insert_with(|| TaskDone {
+                output: answer.output,
+                by: Vec::new(),
+            })
+            .by
+            .push(answer.result);
+        }
+        tasks.push(done);
     }
-    let work = Work::Job { request, results };
-    let body = Receipt {
-        validator: validator.address(),
-        round,
-        issued_at,
-        work,
-    };
-    Signed::sign(body, &domain(), validator)
+    tasks.resize(request.body.tasks.len(), None);
+    receipt(validator, round, issued_at, Work::Job { request, tasks })
 }

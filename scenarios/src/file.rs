@@ -26,6 +26,8 @@ const NUMBERS_MAX: usize = 1_024;
 const STEPS_MAX: u64 = 1 << 26;
 /// Modules of `node/guests`.
 const GUESTS: [(&str, Guest); 2] = [("primes", Guest::Primes), ("summary", Guest::Summary)];
+/// Most workers for one task: the node's limit.
+const REPLICATION_MAX: u8 = 7;
 /// Most jobs of one user.
 const JOBS_MAX: usize = 10_000;
 /// Most state updates of one run.
@@ -93,6 +95,9 @@ struct JobTable {
     size: Option<Spanned<u16>>,
     guest: Option<Spanned<String>>,
     numbers: Option<Spanned<Vec<u64>>>,
+    #[serde(default)]
+    then: Vec<Spanned<String>>,
+    replication: Option<Spanned<u8>>,
     payment: Option<Spanned<Sno>>,
     after_update: Option<Spanned<u64>>,
 }
@@ -377,8 +382,25 @@ impl Check<'_> {
                 "a payment is above zero; leave it out for a free job",
             );
         }
+        if let Some(replication) = &table.replication
+            && !(1..=REPLICATION_MAX).contains(replication.as_ref())
+        {
+            return self.refuse(
+                replication.span(),
+                format!("a task is for 1 to {REPLICATION_MAX} workers"),
+            );
+        }
+        let work = self.work(table)?;
+        if let (Some(stage), Work::HashChain { .. } | Work::Matmul { .. }) =
+            (table.then.first(), &work)
+        {
+            return self.refuse(stage.span(), "only a job of wasm has further stages");
+        }
+        let then = table.then.iter().map(|stage| self.guest(stage));
         Ok(Job {
-            work: self.work(table)?,
+            work,
+            then: then.collect::<Result<_, _>>()?,
+            replication: table.replication.as_ref().map_or(1, |r| *r.as_ref()),
             payment: table.payment.as_ref().map(|p| *p.as_ref()),
             after_update: self.after_update(&table.after_update, updates)?,
         })
@@ -412,11 +434,7 @@ impl Check<'_> {
                 })
             }
             ("wasm", None, None, Some(guest), Some(numbers)) => {
-                let name = guest.as_ref().as_str();
-                let Some((_, guest)) = GUESTS.iter().find(|(guest, _)| *guest == name) else {
-                    let names = GUESTS.map(|(guest, _)| guest).join(", ");
-                    return self.refuse(guest.span(), format!("no such guest: there is {names}"));
-                };
+                let guest = self.guest(guest)?;
                 if numbers.as_ref().len() > NUMBERS_MAX {
                     return self.refuse(
                         numbers.span(),
@@ -424,7 +442,7 @@ impl Check<'_> {
                     );
                 }
                 Ok(Work::Wasm {
-                    guest: *guest,
+                    guest,
                     numbers: numbers.as_ref().clone(),
                 })
             }
@@ -432,6 +450,17 @@ impl Check<'_> {
                 table.network.span(),
                 "a job of hash-chain has `steps`, one of matmul `size`, one of wasm `guest` and `numbers`, and no other of these",
             ),
+        }
+    }
+
+    fn guest(&self, named: &Spanned<String>) -> Result<Guest, ScenarioError> {
+        let name = named.as_ref().as_str();
+        match GUESTS.iter().find(|(guest, _)| *guest == name) {
+            Some((_, guest)) => Ok(*guest),
+            None => {
+                let names = GUESTS.map(|(guest, _)| guest).join(", ");
+                self.refuse(named.span(), format!("no such guest: there is {names}"))
+            }
         }
     }
 

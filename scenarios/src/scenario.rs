@@ -72,8 +72,12 @@ pub struct User {
 /// One job of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Its one task.
+    /// Its first task, and the only one unless there are further stages.
     pub work: Work,
+    /// Modules that go on with the result, one after the other: a pipeline.
+    pub then: Vec<Guest>,
+    /// Workers that execute each task.
+    pub replication: u8,
     /// What the user escrows for it; `None` is a free job.
     pub payment: Option<Sno>,
     /// It is submitted once this many state updates have been executed.

@@ -9,7 +9,7 @@ use alloy::rpc::client::RpcClient;
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::chain::{ChainError, Intent};
 use smartnodes_node::identity::Identity;
-use smartnodes_node::jobs::JobRequest;
+use smartnodes_node::jobs::{JobRequest, Shape};
 use smartnodes_node::node::{Node, NodeConfig, NodeError, NodeParts};
 use smartnodes_node::p2p;
 use smartnodes_node::roles::RoleState;
@@ -224,27 +224,40 @@ impl Host {
                 )
             }
             Work::Wasm { guest, numbers } => {
-                let module = match guest {
-                    Guest::Primes => PRIMES,
-                    Guest::Summary => SUMMARY,
-                };
-                let wasm = Wasm {
-                    module: module.to_vec(),
-                    fuel: FUEL,
-                    pages: PAGES,
-                };
                 let input = numbers.iter().flat_map(|number| number.to_le_bytes());
-                (TaskKind::Wasm(wasm), input.collect())
+                (module(*guest), input.collect())
             }
         };
+        let later = job.then.iter().map(|guest| Task {
+            kind: module(*guest),
+            input: Vec::new(),
+        });
         JobRequest {
             user: self.identity.address(),
             network: job.work.network().to_owned(),
-            tasks: vec![Task { kind, input }],
+            shape: if job.then.is_empty() {
+                Shape::Parallel
+            } else {
+                Shape::Pipeline
+            },
+            tasks: [Task { kind, input }].into_iter().chain(later).collect(),
+            replication: job.replication,
             payment: job.payment.map_or(0, |payment| payment.wei()),
             nonce: index as u64,
         }
     }
+}
+
+fn module(guest: Guest) -> TaskKind {
+    let module = match guest {
+        Guest::Primes => PRIMES,
+        Guest::Summary => SUMMARY,
+    };
+    TaskKind::Wasm(Wasm {
+        module: module.to_vec(),
+        fuel: FUEL,
+        pages: PAGES,
+    })
 }
 
 /// Waits until so many updates have been executed and the wallet holds the amount.

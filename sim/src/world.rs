@@ -316,6 +316,7 @@ fn chain(
         genesis: genesis.clone(),
         update_interval_seconds: scenario.chain.update_interval.as_secs(),
         approval_percent: scenario.chain.approval_percent,
+        networks: smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
         ..DeployParams::default()
     };
     let deployment = deploy_in_process(&mut chain, &deployer, &params)

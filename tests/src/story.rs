@@ -438,6 +438,7 @@ fn deploy_params(settings: &Settings, plans: &[Plan]) -> Result<DeployParams, Te
             .map(Plan::genesis)
             .collect(),
         update_interval_seconds: settings.interval_seconds,
+        networks: smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
         ..DeployParams::default()
     };
     match DeploymentPlan::new(&params, Address::ZERO, 0, 1) {

@@ -76,6 +76,11 @@ pub enum Intent {
         /// Payment, in SNO wei.
         payment: u128,
     },
+    /// Takes the payment of one's own job back, which no update completed in time.
+    CancelJob {
+        /// The job's id.
+        job: B256,
+    },
     /// Sends SNO; identified by receiver, amount and reference.
     Transfer {
         /// The receiver.
@@ -173,6 +178,10 @@ impl Intent {
                 }
                 .abi_encode(),
             ),
+            Intent::CancelJob { job } => (
+                deployment.core,
+                Core::cancelJobCall { jobId: *job }.abi_encode(),
+            ),
             Intent::Transfer { to, amount, .. } => (
                 deployment.token,
                 Token::transferCall {
@@ -207,6 +216,7 @@ impl Intent {
             Intent::CreateUser { key_hash } => ("create-user", key_hash.abi_encode()),
             Intent::CreateValidator { key_hash } => ("create-validator", key_hash.abi_encode()),
             Intent::RequestJob { job_hash, .. } => ("request-job", job_hash.abi_encode()),
+            Intent::CancelJob { job } => ("cancel-job", job.abi_encode()),
             Intent::Transfer {
                 to,
                 amount,
@@ -243,6 +253,7 @@ impl fmt::Display for Intent {
             } => {
                 write!(f, "request job {job_hash} for {payment} wei of SNO")
             }
+            Intent::CancelJob { job } => write!(f, "cancel job {job}"),
             Intent::Transfer { to, amount, .. } => write!(f, "send {amount} wei of SNO to {to}"),
         }
     }
@@ -284,6 +295,7 @@ mod tests {
             },
             Intent::CreateUser { key_hash: a },
             Intent::CreateValidator { key_hash: a },
+            Intent::CancelJob { job: a },
             transfer(1, U256::from(1), a),
             transfer(1, U256::from(2), a),
             transfer(2, U256::from(1), a),

@@ -248,6 +248,25 @@ impl ChainClient {
             .await
     }
 
+    /// When the owner of an open job can cancel it (chain seconds); 0 if there is no such job.
+    pub async fn cancellable_at(&self, job: B256) -> Result<u64, ChainError> {
+        let time = self
+            .view(
+                self.deployment().core,
+                Core::cancellableAtCall { jobId: job },
+            )
+            .await?;
+        Ok(time.saturating_to())
+    }
+
+    /// Whether a network of this name is on the registry.
+    pub async fn is_network(&self, name: &str) -> Result<bool, ChainError> {
+        let call = Core::isNetworkCall {
+            name: name.to_owned(),
+        };
+        self.view(self.deployment().core, call).await
+    }
+
     /// Reputation of `account`, from 0 to 1000.
     pub async fn reputation(&self, account: Address) -> Result<u16, ChainError> {
         self.view(self.deployment().core, Core::reputationOfCall { account })

@@ -1,15 +1,22 @@
 //! `smartnode job`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArg, amount::Sno, config::Loaded, error::CliError, output::Output, start};
 use crate::{
-    jobs::JobRequest,
+    identity::Identity,
+    jobs::{JobRequest, JobStatus, Shape},
+    node::Node,
     p2p::handshake::Role,
-    roles::RoleState,
+    roles::{RoleState, user::User},
     work::{
         Task, TaskKind, TaskOutput, TaskProof,
         hash_chain::HashChain,
@@ -22,6 +29,29 @@ use crate::{
 pub(super) enum JobCommand {
     /// Have a WebAssembly module, a matrix product or a hash chain computed by workers, and verify what they return
     Submit(SubmitArgs),
+    /// Show how far a job is, as the validators tell
+    Status(OneJob),
+    /// Fetch the results of a complete job from its workers, and verify them
+    Result(ResultArgs),
+    /// Call a job off; an escrowed payment comes back once no update can complete the job any more
+    Cancel(OneJob),
+}
+
+#[derive(Args)]
+pub(super) struct OneJob {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The job's id, as `job submit` printed it
+    job: B256,
+}
+
+#[derive(Args)]
+pub(super) struct ResultArgs {
+    #[command(flatten)]
+    job: OneJob,
+    /// Directory that is made for the results, as files 0, 1, … in the order of the tasks
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -36,6 +66,15 @@ pub(super) struct SubmitArgs {
     /// How many tasks the job has, each for one worker
     #[arg(long, default_value_t = 1)]
     tasks: u16,
+    /// A further stage: a module whose input is the result of the stage before. Repeated, there are several
+    #[arg(long, value_name = "FILE", requires = "wasm", conflicts_with = "tasks")]
+    then: Vec<PathBuf>,
+    /// How many workers execute each task; the result is the one on which more than half of them agree
+    #[arg(long, default_value_t = 1)]
+    replication: u8,
+    /// The network that is to run it, by its name on chain [default: the one named like the workload]
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     /// Fuel that the module may use
     #[arg(long, default_value_t = 100_000_000, conflicts_with_all = ["steps", "matmul"])]
     fuel: u64,
@@ -72,7 +111,36 @@ struct WorkArgs {
 }
 
 pub(super) async fn job(command: JobCommand, output: &Output) -> Result<(), CliError> {
-    let JobCommand::Submit(args) = command;
+    match command {
+        JobCommand::Submit(args) => submit(args, output).await,
+        JobCommand::Status(job) => status(job, output).await,
+        JobCommand::Result(args) => result(args, output).await,
+        JobCommand::Cancel(job) => cancel(job, output).await,
+    }
+}
+
+/// A node that runs as a user for one command.
+async fn user_node(loaded: &Loaded, identity: Identity) -> Result<(Node, Arc<User>), CliError> {
+    let node = start::node(loaded, identity).await?;
+    let RoleState::User(user) = node.role().clone() else {
+        return Err(CliError::Stopped("it did not start as a user".to_owned()));
+    };
+    Ok((node, user))
+}
+
+/// Waits for `task`, or for the person to lose patience.
+async fn or_interrupted<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::select! {
+        biased;
+        done = task => done,
+        stopped = start::stop_signal() => {
+            stopped?;
+            Err(CliError::Interrupted)
+        }
+    }
+}
+
+async fn submit(args: SubmitArgs, output: &Output) -> Result<(), CliError> {
     let loaded = Loaded::read(&args.config.config)?;
     loaded.require(Role::User, "submit jobs")?;
     let identity = loaded.identity()?;
@@ -80,51 +148,121 @@ pub(super) async fn job(command: JobCommand, output: &Output) -> Result<(), CliE
     request
         .check()
         .map_err(|error| CliError::value("job", error))?;
-    if let Some(directory) = &args.out {
-        fs::create_dir(directory).map_err(|error| CliError::file(directory, &error))?;
-    }
+    make_directory(args.out.as_deref())?;
     let nonce = request.nonce;
-    let node = start::node(&loaded, identity).await?;
-    let RoleState::User(user) = node.role() else {
-        return Err(CliError::Stopped("it did not start as a user".to_owned()));
-    };
+    let (_node, user) = user_node(&loaded, identity).await?;
     let id = request.job_id(&user.ctx.domain);
     tracing::info!(job = %id, nonce, "submitting");
-    let submitting = async {
-        if args.wait {
+    let outputs = or_interrupted(async {
+        let done = if args.wait {
             user.run_job(request).await.map(|done| Some(done.outputs))
         } else {
             user.submit_job(request).await.map(|_| None)
-        }
-    };
-    let outputs = tokio::select! {
-        biased;
-        done = submitting => done.map_err(CliError::User)?,
-        stopped = start::stop_signal() => {
-            stopped?;
-            return Err(CliError::Interrupted);
-        }
-    };
+        };
+        done.map_err(CliError::User)
+    })
+    .await?;
     let mut shown = json!({ "job": id, "nonce": nonce, "state": "admitted" });
     if let Some(outputs) = outputs {
-        shown["state"] = json!("complete");
-        shown["outputs"] = outputs.iter().map(show).collect();
-        if let Some(directory) = &args.out {
-            for (index, bytes) in outputs.iter().map(TaskOutput::bytes).enumerate() {
-                let path = directory.join(index.to_string());
-                fs::write(&path, bytes.unwrap_or_default())
-                    .map_err(|error| CliError::file(&path, &error))?;
-            }
+        deliver(&mut shown, &outputs, args.out.as_deref())?;
+    }
+    output.result(&shown);
+    Ok(())
+}
+
+async fn status(args: OneJob, output: &Output) -> Result<(), CliError> {
+    let loaded = Loaded::read(&args.config.config)?;
+    loaded.require(Role::User, "ask for jobs")?;
+    let (_node, user) = user_node(&loaded, loaded.identity()?).await?;
+    let status = or_interrupted(async {
+        user.connected().await;
+        Ok(user.job_status(args.job).await)
+    })
+    .await?;
+    let mut shown = json!({ "job": args.job });
+    match status {
+        None => shown["state"] = json!("unknown"),
+        Some(JobStatus::Pending) => shown["state"] = json!("pending"),
+        Some(JobStatus::Active { done, total }) => {
+            shown["state"] = json!("active");
+            shown["tasks_done"] = json!(done);
+            shown["tasks"] = json!(total);
+        }
+        Some(JobStatus::Complete { results }) => {
+            shown["state"] = json!("complete");
+            shown["workers"] = results.iter().map(|result| json!(result.workers)).collect();
+        }
+        Some(JobStatus::Failed { reason }) => {
+            shown["state"] = json!("failed");
+            shown["reason"] = json!(reason);
         }
     }
     output.result(&shown);
     Ok(())
 }
 
-fn request(
-    args: &SubmitArgs,
-    identity: &crate::identity::Identity,
-) -> Result<JobRequest, CliError> {
+async fn result(args: ResultArgs, output: &Output) -> Result<(), CliError> {
+    let id = args.job.job;
+    let loaded = Loaded::read(&args.job.config.config)?;
+    loaded.require(Role::User, "fetch results")?;
+    let identity = loaded.identity()?;
+    make_directory(args.out.as_deref())?;
+    let (_node, user) = user_node(&loaded, identity).await?;
+    let done = or_interrupted(async {
+        user.connected().await;
+        user.result(id).await.map_err(CliError::User)
+    })
+    .await?;
+    let mut shown = json!({ "job": id, "state": "not complete" });
+    if let Some(done) = done {
+        deliver(&mut shown, &done.outputs, args.out.as_deref())?;
+    }
+    output.result(&shown);
+    Ok(())
+}
+
+async fn cancel(args: OneJob, output: &Output) -> Result<(), CliError> {
+    let loaded = Loaded::read(&args.config.config)?;
+    loaded.require(Role::User, "call jobs off")?;
+    let (_node, user) = user_node(&loaded, loaded.identity()?).await?;
+    let refundable = or_interrupted(async {
+        user.connected().await;
+        user.cancel_job(args.job).await.map_err(CliError::Chain)
+    })
+    .await?;
+    output.result(&json!({
+        "job": args.job, "state": "called off", "refund_not_before": refundable,
+    }));
+    Ok(())
+}
+
+fn make_directory(directory: Option<&Path>) -> Result<(), CliError> {
+    match directory {
+        Some(path) => fs::create_dir(path).map_err(|error| CliError::file(path, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Shows the results, and writes them where they are wanted.
+fn deliver(
+    shown: &mut Value,
+    outputs: &[TaskOutput],
+    directory: Option<&Path>,
+) -> Result<(), CliError> {
+    shown["state"] = json!("complete");
+    shown["outputs"] = outputs.iter().map(show).collect();
+    let Some(directory) = directory else {
+        return Ok(());
+    };
+    for (index, bytes) in outputs.iter().map(TaskOutput::bytes).enumerate() {
+        let path = directory.join(index.to_string());
+        fs::write(&path, bytes.unwrap_or_default())
+            .map_err(|error| CliError::file(&path, &error))?;
+    }
+    Ok(())
+}
+
+fn request(args: &SubmitArgs, identity: &Identity) -> Result<JobRequest, CliError> {
     let payment = match args.payment {
         None => 0,
         Some(Sno(amount)) => amount.try_into().map_err(|_| {
@@ -140,17 +278,38 @@ fn request(
         args.input.iter().map(read).collect::<Result<Vec<_>, _>>()?
     };
     let kind = kind(args)?;
-    let tasks: Vec<Task> = inputs
+    let mut tasks: Vec<Task> = inputs
         .into_iter()
         .map(|input| Task {
             kind: kind.clone(),
             input,
         })
         .collect();
+    if !args.then.is_empty() && tasks.len() > 1 {
+        return Err(CliError::value(
+            "--then",
+            "a pipeline has one input; give --input once",
+        ));
+    }
+    for module in &args.then {
+        tasks.push(Task {
+            kind: wasm(args, module)?,
+            input: Vec::new(),
+        });
+    }
     Ok(JobRequest {
         user: identity.address(),
-        network: kind.network().to_owned(),
+        network: args
+            .network
+            .clone()
+            .unwrap_or_else(|| kind.network().to_owned()),
+        shape: if args.then.is_empty() {
+            Shape::Parallel
+        } else {
+            Shape::Pipeline
+        },
         tasks,
+        replication: args.replication,
         payment,
         nonce: args.nonce.unwrap_or_else(rand::random),
     })
@@ -158,16 +317,12 @@ fn request(
 
 fn kind(args: &SubmitArgs) -> Result<TaskKind, CliError> {
     let WorkArgs {
-        wasm,
+        wasm: module,
         matmul,
         steps,
     } = &args.work;
-    Ok(match (wasm, matmul, steps) {
-        (Some(path), _, _) => TaskKind::Wasm(Wasm {
-            module: fs::read(path).map_err(|error| CliError::file(path, &error))?,
-            fuel: args.fuel,
-            pages: args.pages,
-        }),
+    Ok(match (module, matmul, steps) {
+        (Some(path), _, _) => wasm(args, path)?,
         (_, Some(size), _) => TaskKind::Matmul(Matmul {
             size: *size,
             factors: if args.input.is_empty() {
@@ -184,6 +339,14 @@ fn kind(args: &SubmitArgs) -> Result<TaskKind, CliError> {
             ));
         }
     })
+}
+
+fn wasm(args: &SubmitArgs, path: &Path) -> Result<TaskKind, CliError> {
+    Ok(TaskKind::Wasm(Wasm {
+        module: fs::read(path).map_err(|error| CliError::file(path, &error))?,
+        fuel: args.fuel,
+        pages: args.pages,
+    }))
 }
 
 /// A result as it is printed: short; `--out` has the bytes.

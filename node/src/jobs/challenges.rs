@@ -9,13 +9,15 @@ use alloy::primitives::{Address, B256};
 use tracing::{debug, info, warn};
 
 use super::receipt::{
-    CHALLENGES_PER_ROUND, Slot, Work, WorkKind, WorkOrder, challenge_task, verify_result,
+    CHALLENGES_PER_ROUND, ReceiptError, Slot, Work, WorkKind, WorkOrder, challenge_task,
+    verify_answer,
 };
+use super::recruit::{accuse, order_work};
 use crate::chain::{ChainError, RoundPhase};
-use crate::p2p::wire::{Request, Response};
 use crate::roles::context::Peer;
 use crate::roles::validator::Validator;
 use crate::round::timing::Timing;
+use crate::work::Policy;
 
 /// When a challenge is due (chain seconds); `None` once it has been given.
 type Plan = BTreeMap<(Address, u16), Option<u64>>;
@@ -84,26 +86,23 @@ async fn challenge(validator: &Validator, worker: &Peer, round: u64, index: u16)
         kind,
         task,
     };
-    let answer = ctx
-        .network
-        .request(worker.id, Request::Work(Box::new(order.clone())))
-        .await;
-    let result = match answer {
-        Ok(Response::Work(result)) if result.body.order == order => *result,
-        Ok(_) => {
-            info!(worker = %worker.wallet, round, index, "challenge not taken");
-            return;
-        }
+    let Some(answer) = order_work(validator, worker, &order).await else {
+        info!(worker = %worker.wallet, round, index, "challenge not answered");
+        return;
+    };
+    let policy = Policy::default();
+    let checked = verify_answer(&answer, &order.task, &ctx.domain, rand::random(), &policy).await;
+    let issued = match checked {
+        Ok(()) => validator.issue(round, Work::Challenge(answer)).await,
         Err(error) => {
-            info!(worker = %worker.wallet, round, index, %error, "challenge not answered");
-            return;
+            warn!(worker = %worker.wallet, round, index, %error, "challenge failed");
+            match error {
+                ReceiptError::Proof { .. } => accuse(validator, answer, order.task).await,
+                _ => return,
+            }
         }
     };
-    if let Err(error) = verify_result(&result, &ctx.domain, rand::random()).await {
-        warn!(worker = %worker.wallet, round, index, %error, "challenge failed");
-        return;
-    }
-    if let Err(error) = validator.issue(round, Work::Challenge(result)).await {
-        warn!(worker = %worker.wallet, round, index, %error, "challenge passed, but no receipt could be issued");
+    if let Err(error) = issued {
+        warn!(worker = %worker.wallet, round, index, %error, "no receipt could be issued for the challenge");
     }
 }

@@ -3,105 +3,33 @@
 //! What is decided is in the store before anyone acts on it; after a restart every open job goes on from there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::tasks::JoinSet;
-use alloy::primitives::B256;
-use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tracing::{debug, info, warn};
+use alloy::primitives::{Address, B256};
+use futures::{StreamExt, TryStreamExt, stream};
+use tracing::{info, warn};
 
-use super::receipt::{Work, WorkKind, WorkOrder, WorkResult, verify_result};
-use super::{FREE_JOBS_PER_ROUND, JobRequest, JobStatus};
-use crate::p2p::wire::{Refusal, Request, Response};
+use super::coordination::Job;
+use super::receipt::{TaskDone, Work};
+use super::recruit::{self, Recruiting};
+use super::{Delivery, FREE_JOBS_PER_ROUND, JobRequest, JobStatus, Shape};
+use crate::p2p::wire::Refusal;
 use crate::roles::context::Peer;
 use crate::roles::validator::{Unbelieved, Validator};
 use crate::signed::Signed;
-use crate::store::{Store, StoreError, Table};
+use crate::tasks::JoinSet;
+use crate::work::TaskOutput;
 
-/// Jobs that one validator runs at once.
-const OPEN_JOBS_MAX: usize = 1_024;
 /// Wait between two rounds of offers when no worker took a task.
 const RETRY: Duration = Duration::from_secs(5);
 /// A job that is not done after this many rounds has failed.
 const DEADLINE_ROUNDS: u64 = 2;
+/// Why a job that its user called off has no result.
+const CALLED_OFF: &str = "called off by its user";
 
-/// A job as the coordinating validator keeps it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Job {
-    request: Signed<JobRequest>,
-    /// Round in which it was admitted.
-    round: u64,
-    /// One for each task.
-    results: Vec<Option<Signed<WorkResult>>>,
-    failed: Option<String>,
-    /// A receipt has been issued.
-    receipted: bool,
-}
-
-impl Job {
-    fn is_open(&self) -> bool {
-        self.failed.is_none() && !self.receipted
-    }
-}
-
-/// The jobs that this validator coordinates.
-#[derive(Debug)]
-pub struct Coordination {
-    open: Mutex<BTreeMap<B256, Job>>,
-    admitted: Notify,
-}
-
-fn key(job: B256) -> Vec<u8> {
-    [b"coordinated/".as_slice(), job.as_slice()].concat()
-}
-
-impl Coordination {
-    /// Reads the open jobs from the store.
-    pub fn open(store: &Store) -> Result<Self, StoreError> {
-        let open = store
-            .scan::<Job>(Table::Jobs)?
-            .into_iter()
-            .filter(|(_, job)| job.is_open())
-            .filter_map(|(key, job)| {
-                Some((
-                    B256::try_from(key.strip_prefix(b"coordinated/")?).ok()?,
-                    job,
-                ))
-            })
-            .collect();
-        Ok(Self {
-            open: Mutex::new(open),
-            admitted: Notify::new(),
-        })
-    }
-
-    fn jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<B256, Job>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes a job in the store, then in memory; closed jobs leave the memory.
-    fn update(
-        &self,
-        store: &Store,
-        id: B256,
-        change: impl FnOnce(&mut Job),
-    ) -> Result<(), StoreError> {
-        let mut jobs = self.jobs();
-        if let Some(job) = jobs.get_mut(&id) {
-            let mut changed = job.clone();
-            change(&mut changed);
-            store.put(Table::Jobs, &key(id), &changed)?;
-            if changed.is_open() {
-                *job = changed;
-            } else {
-                jobs.remove(&id);
-            }
-        }
-        Ok(())
-    }
+fn unavailable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Unavailable(error.to_string())
 }
 
 /// Admits a job, or says why not. The same job again is admitted again, to no further effect.
@@ -117,22 +45,20 @@ pub(crate) async fn submit(
     if request.body.user != user.wallet {
         return Err(Refusal::Invalid("the request is another user's".into()));
     }
-    let unavailable = |error: StoreError| Refusal::Unavailable(error.to_string());
     let id = request.body.job_id(&ctx.domain);
-    let known = ctx
-        .store
-        .get::<Job>(Table::Jobs, &key(id))
-        .map_err(unavailable)?;
+    let known = validator.coordination.known(id).map_err(unavailable)?;
     if known.is_some_and(|job| job.failed.is_none())
         || validator.ledger().job(id).map_err(unavailable)?.is_some()
     {
         return Ok(id);
     }
-    let status = ctx
-        .chain
-        .round_status()
-        .await
-        .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+    let network = &request.body.network;
+    if !ctx.chain.is_network(network).await.map_err(unavailable)? {
+        return Err(Refusal::Invalid(format!(
+            "there is no network {network:?} on chain; `smartnode network list` shows those that there are"
+        )));
+    }
+    let status = ctx.chain.round_status().await.map_err(unavailable)?;
     if request.body.payment == 0 {
         check_quota(validator, &request.body, status.round)?;
     } else {
@@ -141,42 +67,24 @@ pub(crate) async fn submit(
             .await
             .map_err(|error| match error {
                 Unbelieved::NotEscrowed { .. } => Refusal::Invalid(error.to_string()),
-                other => Refusal::Unavailable(other.to_string()),
+                other => unavailable(other),
             })?;
     }
-    let job = Job {
-        results: vec![None; request.body.tasks.len()],
-        request,
-        round: status.round,
-        failed: None,
-        receipted: false,
-    };
-    let mut jobs = validator.coordination.jobs();
-    if jobs.len() >= OPEN_JOBS_MAX {
+    let (tasks, payment) = (request.body.tasks.len(), request.body.payment);
+    if !validator
+        .coordination
+        .admit(id, request, status.round)
+        .map_err(unavailable)?
+    {
         return Err(Refusal::Busy);
     }
-    ctx.store
-        .put(Table::Jobs, &key(id), &job)
-        .map_err(unavailable)?;
-    info!(job = %id, user = %user.wallet, tasks = job.results.len(), payment = job.request.body.payment, "job admitted");
-    jobs.insert(id, job);
-    drop(jobs);
-    validator.coordination.admitted.notify_one();
+    info!(job = %id, user = %user.wallet, tasks, payment, "job admitted");
     Ok(id)
 }
 
 /// A free job needs no lock, so each identity has few of them in a round.
 fn check_quota(validator: &Validator, request: &JobRequest, round: u64) -> Result<(), Refusal> {
-    let open = validator
-        .coordination
-        .jobs()
-        .values()
-        .filter(|job| {
-            job.round == round
-                && job.request.body.user == request.user
-                && job.request.body.payment == 0
-        })
-        .count();
+    let open = validator.coordination.free_jobs(request.user, round);
     let receipted = validator.ledger().free_jobs(request.user, round);
     if open + receipted >= FREE_JOBS_PER_ROUND {
         return Err(Refusal::Invalid(format!(
@@ -187,41 +95,87 @@ fn check_quota(validator: &Validator, request: &JobRequest, round: u64) -> Resul
     Ok(())
 }
 
+/// Gives up a job for its user. What has been done of it counts for its workers; a payment is refunded by the contract,
+/// once no update can complete the job any more.
+pub(crate) fn call_off(validator: &Validator, user: &Peer, id: B256) -> Result<(), Refusal> {
+    let Some(job) = validator.coordination.known(id).map_err(unavailable)? else {
+        return Err(Refusal::NotFound);
+    };
+    if job.request.body.user != user.wallet {
+        return Err(Refusal::NotFound);
+    }
+    validator
+        .coordination
+        .give_up(id, CALLED_OFF)
+        .map_err(unavailable)
+}
+
 /// How far a job is, as far as this validator knows.
 pub(crate) fn status(validator: &Validator, id: B256) -> Result<JobStatus, Refusal> {
-    let unavailable = |error: StoreError| Refusal::Unavailable(error.to_string());
-    if let Some(receipt) = validator.ledger().job(id).map_err(unavailable)? {
-        let outputs = receipt
-            .body
-            .results()
-            .iter()
-            .map(|result| result.body.output.clone())
-            .collect();
-        return Ok(JobStatus::Complete { outputs });
+    let known = validator.coordination.known(id).map_err(unavailable)?;
+    if let Some(reason) = known.as_ref().and_then(|job| job.failed.clone()) {
+        return Ok(JobStatus::Failed { reason });
     }
-    match validator
-        .ctx
-        .store
-        .get::<Job>(Table::Jobs, &key(id))
+    if let Some(receipt) = validator.ledger().job(id).map_err(unavailable)? {
+        return receipted(&receipt.body.work).ok_or(Refusal::NotFound);
+    }
+    let request = known.ok_or(Refusal::NotFound)?.request.body;
+    let total = request.tasks.len();
+    let done = done_tasks(validator, id, &request).iter().flatten().count();
+    let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    Ok(match done {
+        0 => JobStatus::Pending,
+        _ => JobStatus::Active {
+            done: count(done),
+            total: count(total),
+        },
+    })
+}
+
+/// What a job's receipt says of its end.
+fn receipted(work: &Work) -> Option<JobStatus> {
+    let Work::Job { tasks, .. } = work else {
+        return None;
+    };
+    let delivery = |done: &TaskDone| Delivery {
+        digest: done.output.digest(),
+        workers: done.by.iter().map(|result| result.body.worker).collect(),
+    };
+    let results: Option<Vec<Delivery>> = tasks
+        .iter()
+        .map(|done| done.as_ref().map(delivery))
+        .collect();
+    Some(match results {
+        Some(results) => JobStatus::Complete { results },
+        None => JobStatus::Failed {
+            reason: format!(
+                "given up after {} of {} tasks",
+                tasks.iter().flatten().count(),
+                tasks.len()
+            ),
+        },
+    })
+}
+
+/// The result of a task of a job that has its receipt, for the job's user.
+pub(crate) fn output(
+    validator: &Validator,
+    user: &Peer,
+    id: B256,
+    task: u16,
+) -> Result<TaskOutput, Refusal> {
+    let receipt = validator
+        .ledger()
+        .job(id)
         .map_err(unavailable)?
-    {
-        None => Err(Refusal::NotFound),
-        Some(Job {
-            failed: Some(reason),
-            ..
-        }) => Ok(JobStatus::Failed { reason }),
-        Some(job) => {
-            let done = job.results.iter().flatten().count();
-            let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-            if done == 0 {
-                Ok(JobStatus::Pending)
-            } else {
-                Ok(JobStatus::Active {
-                    done: count(done),
-                    total: count(job.results.len()),
-                })
-            }
-        }
+        .ok_or(Refusal::NotFound)?;
+    match receipt.body.work {
+        Work::Job { request, mut tasks } if request.body.user == user.wallet => tasks
+            .get_mut(usize::from(task))
+            .and_then(Option::take)
+            .map(|done| done.output)
+            .ok_or(Refusal::NotFound),
+        _ => Err(Refusal::NotFound),
     }
 }
 
@@ -230,8 +184,7 @@ pub(crate) async fn run(validator: Arc<Validator>) {
     let mut running: BTreeMap<B256, ()> = BTreeMap::new();
     let mut drivers = JoinSet::new();
     loop {
-        let open: Vec<B256> = validator.coordination.jobs().keys().copied().collect();
-        for id in open {
+        for id in validator.coordination.ids() {
             if running.insert(id, ()).is_none() {
                 let validator = validator.clone();
                 drivers.spawn(async move {
@@ -252,141 +205,194 @@ pub(crate) async fn run(validator: Arc<Validator>) {
 }
 
 async fn drive(validator: &Validator, id: B256) {
+    let Some(called_off) = validator.coordination.called_off(id) else {
+        return;
+    };
     loop {
-        match step(validator, id).await {
-            Ok(true) => return,
-            Ok(false) => {}
+        let step = tokio::select! {
+            biased;
+            () = called_off.notified() => continue,
+            step = step(validator, id) => step,
+        };
+        match step {
+            Ok(Step::Over) => return,
+            Ok(Step::Progress) => continue,
+            Ok(Step::Stuck) => {}
             Err(error) => warn!(job = %id, %error, "the job cannot go on now"),
         }
-        tokio::time::sleep(RETRY).await;
+        // A call that comes meanwhile is kept, and heard by the next turn.
+        let _ = tokio::time::timeout(RETRY, called_off.notified()).await;
     }
 }
 
-/// Tries all tasks that are not done. Whether the job is over.
-async fn step(validator: &Validator, id: B256) -> Result<bool, Unbelieved> {
-    let ctx = &validator.ctx;
-    let Some(job) = validator.coordination.jobs().get(&id).cloned() else {
-        return Ok(true);
+/// How a look at a job ended.
+enum Step {
+    /// The job has ended.
+    Over,
+    /// Something was done, and more can be done at once.
+    Progress,
+    /// Nobody takes what is left now.
+    Stuck,
+}
+
+/// Has all tasks done that can be done now.
+async fn step(validator: &Validator, id: B256) -> Result<Step, Unbelieved> {
+    let Some(job) = validator.coordination.job(id) else {
+        return Ok(Step::Over);
     };
     if validator.ledger().job(id)?.is_some() {
-        // Another validator, to whom the user turned as well, was first.
-        validator
-            .coordination
-            .update(&ctx.store, id, |job| job.receipted = true)?;
-        return Ok(true);
+        // Receipted before a crash; or another validator, to whom the user turned as well, was first.
+        validator.coordination.close(id)?;
+        return Ok(Step::Over);
     }
-    for (index, task) in job.request.body.tasks.iter().enumerate() {
-        if job.results[index].is_some() {
-            continue;
-        }
-        let kind = WorkKind::Job {
-            job: id,
-            task: u16::try_from(index).unwrap_or(u16::MAX),
-        };
-        let order = |worker: &Peer| WorkOrder {
-            validator: ctx.address(),
-            worker: worker.wallet,
-            kind: kind.clone(),
-            task: task.clone(),
-        };
-        if let Some(result) = recruit(validator, &job, index, order).await {
-            validator
-                .coordination
-                .update(&ctx.store, id, |job| job.results[index] = Some(result))?;
-        }
+    if job.failed.is_some() {
+        end(validator, id, job).await?;
+        return Ok(Step::Over);
     }
-    let status = ctx.chain.round_status().await?;
-    let Some(job) = validator.coordination.jobs().get(&id).cloned() else {
-        return Ok(true);
+    let before = done_tasks(validator, id, &job.request.body);
+    let (done, hopeless) = match job.request.body.shape {
+        Shape::Parallel => (parallel(validator, id, &job, before.clone()).await?, None),
+        Shape::Pipeline => pipeline(validator, id, &job, before.clone()).await?,
     };
-    let results: Vec<Signed<WorkResult>> = job.results.iter().flatten().cloned().collect();
-    if results.len() == job.results.len() {
-        validator
-            .issue(
-                status.round,
-                Work::Job {
-                    request: job.request,
-                    results,
-                },
-            )
-            .await?;
-        validator
-            .coordination
-            .update(&ctx.store, id, |job| job.receipted = true)?;
-        info!(job = %id, "job complete");
-        return Ok(true);
+    if done.iter().all(Option::is_some) {
+        end(validator, id, job).await?;
+        return Ok(Step::Over);
     }
-    if status.round >= job.round + DEADLINE_ROUNDS {
-        let reason = format!("not done within {DEADLINE_ROUNDS} rounds");
+    let round = validator.ctx.chain.round_status().await?.round;
+    let late = (round >= job.round + DEADLINE_ROUNDS)
+        .then(|| format!("not done within {DEADLINE_ROUNDS} rounds"));
+    if let Some(reason) = hopeless.or(late) {
         warn!(job = %id, reason, "job failed");
-        validator
-            .coordination
-            .update(&ctx.store, id, |job| job.failed = Some(reason))?;
-        return Ok(true);
+        validator.coordination.give_up(id, &reason)?;
+        return Ok(Step::Progress);
     }
-    Ok(false)
+    let count = |tasks: &[Option<TaskDone>]| tasks.iter().flatten().count();
+    Ok(if count(&done) > count(&before) {
+        Step::Progress
+    } else {
+        Step::Stuck
+    })
 }
 
-/// Offers a task to one worker after the other until one has done it and the result holds.
-async fn recruit(
+/// Runs the tasks that are not done side by side, as many at once as the workers have room for.
+async fn parallel(
     validator: &Validator,
+    id: B256,
     job: &Job,
-    index: usize,
-    order: impl Fn(&Peer) -> WorkOrder,
-) -> Option<Signed<WorkResult>> {
-    let ctx = &validator.ctx;
-    let network = &job.request.body.network;
-    let mut candidates = validator.workers();
-    candidates.retain(|worker| {
-        worker.networks.contains(network) && worker.wallet != job.request.body.user
-    });
-    candidates.shuffle(&mut rand::rng());
-    // Workers without a task of this job first: the tasks are to run side by side.
-    candidates.sort_by_key(|worker| {
-        job.results
-            .iter()
-            .flatten()
-            .filter(|result| result.body.order.worker == worker.wallet)
-            .count()
-    });
-    for worker in candidates {
-        let order = order(&worker);
-        let WorkKind::Job { job: id, task } = order.kind else {
-            return None;
-        };
-        match ctx
-            .network
-            .request(worker.id, Request::Offer { job: id, task })
-            .await
-        {
-            Ok(Response::Accepted) => {}
-            Ok(_) => continue,
-            Err(error) => {
-                debug!(job = %id, task = index, %error, "offer not answered");
-                continue;
+    done: Vec<Option<TaskDone>>,
+) -> Result<Vec<Option<TaskDone>>, Unbelieved> {
+    let request = &job.request.body;
+    let load = Mutex::new(BTreeMap::new());
+    let room: usize = validator
+        .workers()
+        .iter()
+        .filter(|worker| worker.serves(&request.network))
+        .map(|worker| worker.capacity as usize)
+        .sum();
+    let at_once = (room / usize::from(request.replication)).max(1);
+    let tasks = done.into_iter().enumerate().map(|(index, done)| {
+        let load = &load;
+        async move {
+            if done.is_some() {
+                return Ok(done);
             }
+            recruit(validator, id, request, index, None, load).await
         }
-        match ctx
-            .network
-            .request(worker.id, Request::Work(Box::new(order.clone())))
-            .await
-        {
-            Ok(Response::Work(result)) if result.body.order == order => {
-                match verify_result(&result, &ctx.domain, rand::random()).await {
-                    Ok(()) => {
-                        info!(job = %id, task = index, worker = %worker.wallet, "task verified");
-                        return Some(*result);
-                    }
-                    Err(error) => {
-                        warn!(job = %id, task = index, worker = %worker.wallet, %error, "result refused")
-                    }
-                }
-            }
-            Ok(_) => debug!(job = %id, task = index, worker = %worker.wallet, "no result"),
-            Err(error) => {
-                debug!(job = %id, task = index, worker = %worker.wallet, %error, "no result")
-            }
+    });
+    stream::iter(tasks).buffered(at_once).try_collect().await
+}
+
+/// Runs the stages that are not done one after the other, up to one that nobody takes. The second value says why the
+/// pipeline can never end, if so.
+async fn pipeline(
+    validator: &Validator,
+    id: B256,
+    job: &Job,
+    mut done: Vec<Option<TaskDone>>,
+) -> Result<(Vec<Option<TaskDone>>, Option<String>), Unbelieved> {
+    let request = &job.request.body;
+    for index in 0..done.len() {
+        if done[index].is_some() {
+            continue;
+        }
+        let before = index
+            .checked_sub(1)
+            .and_then(|index| done[index].as_ref())
+            .map(|done| &done.output);
+        if request.task(index, before).is_none() {
+            let reason = format!(
+                "the result of stage {index} cannot be the input of the one after it: it is a fault, or too large"
+            );
+            return Ok((done, Some(reason)));
+        }
+        let load = Mutex::new(BTreeMap::new());
+        let stage = recruit(validator, id, request, index, before, &load).await?;
+        let stuck = stage.is_none();
+        done[index] = stage;
+        if stuck {
+            break;
         }
     }
-    None
+    Ok((done, None))
+}
+
+async fn recruit(
+    validator: &Validator,
+    id: B256,
+    request: &JobRequest,
+    index: usize,
+    before: Option<&TaskOutput>,
+    load: &Mutex<BTreeMap<Address, usize>>,
+) -> Result<Option<TaskDone>, Unbelieved> {
+    let Some(task) = request.task(index, before) else {
+        return Ok(None);
+    };
+    let recruiting = Recruiting {
+        validator,
+        job: id,
+        request,
+        index: u16::try_from(index).unwrap_or(u16::MAX),
+        task,
+    };
+    let done = recruiting.run(load).await?;
+    if done.is_some() {
+        info!(job = %id, task = index, "task done");
+    }
+    Ok(done)
+}
+
+fn task_done(
+    validator: &Validator,
+    id: B256,
+    request: &JobRequest,
+    index: usize,
+) -> Option<TaskDone> {
+    let task = u16::try_from(index).unwrap_or(u16::MAX);
+    recruit::done(request, &validator.coordination.answers(id, task))
+}
+
+fn done_tasks(validator: &Validator, id: B256, request: &JobRequest) -> Vec<Option<TaskDone>> {
+    (0..request.tasks.len())
+        .map(|index| task_done(validator, id, request, index))
+        .collect()
+}
+
+/// Issues the receipt for what was done, if anything was, and closes the job.
+async fn end(validator: &Validator, id: B256, job: Job) -> Result<(), Unbelieved> {
+    let round = validator.ctx.chain.round_status().await?.round;
+    let tasks = done_tasks(validator, id, &job.request.body);
+    let (done, total) = (tasks.iter().flatten().count(), tasks.len());
+    if done > 0 {
+        let request = job.request;
+        validator.issue(round, Work::Job { request, tasks }).await?;
+    }
+    validator.coordination.close(id)?;
+    if done == total {
+        info!(job = %id, "job complete");
+    } else {
+        validator.coordination.forget_failed(round)?;
+        let reason = job.failed.as_deref().unwrap_or_default();
+        info!(job = %id, done, total, reason, "job ended early");
+    }
+    Ok(())
 }

@@ -1,30 +1,48 @@
 //! Jobs: what a user asks for, how a validator carries it through, and the receipts that prove it.
 
 pub mod challenges;
+mod coordination;
 pub mod coordinator;
 pub mod ledger;
 pub mod receipt;
+mod recruit;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+mod verify;
+
+pub use coordination::Coordination;
 
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use smartnodes_evm::state_update::job_id;
 
 use crate::signed::{Domain, Signed, Statement};
-use crate::work::{Task, TaskError, TaskOutput};
+use crate::work::{NetworkName, NetworkNameError, Policy, Task, TaskError, TaskOutput};
 
 /// Most tasks in one job.
 pub const TASKS_MAX: usize = 64;
-/// Most bytes that a job's tasks may have together. A receipt has each of them twice, in the request and in the order.
+/// Most workers that one task is given to.
+pub const REPLICATION_MAX: u8 = 7;
+/// Most bytes that a job's tasks may have together.
 pub const JOB_BYTES_MAX: usize = 400 * 1024;
-/// Most bytes that a job's results may come to. With the tasks they fit into one response.
+/// Most bytes that a job's results may come to. With the tasks and the workers' signatures they fit into one response.
 pub const JOB_RESULT_BYTES_MAX: usize = 3_200 * 1024;
 /// Longest name of a network, in bytes.
 pub const NETWORK_NAME_MAX: usize = 64;
 /// Free jobs that one identity may have settled in a round.
 pub const FREE_JOBS_PER_ROUND: usize = 2;
+
+/// How the tasks of a job hang together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// They have nothing to do with each other and run side by side.
+    #[default]
+    Parallel,
+    /// They are stages: each begins when the one before is done, and its input is that one's result.
+    Pipeline,
+}
 
 /// What a user asks for. Signed by the user's wallet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +51,13 @@ pub struct JobRequest {
     pub user: Address,
     /// The network whose workers are to run it.
     pub network: String,
-    /// Independent tasks, each run by one worker.
+    /// How the tasks hang together.
+    pub shape: Shape,
+    /// The tasks. In a pipeline only the first has an input of its own.
     pub tasks: Vec<Task>,
+    /// How many workers execute each task, 1 to [`REPLICATION_MAX`]. Its result is the one on which more than half of
+    /// them agree.
+    pub replication: u8,
     /// SNO wei escrowed on chain under the job's id; zero for a free job.
     pub payment: u128,
     /// Tells two otherwise equal requests apart.
@@ -61,6 +84,17 @@ pub enum JobError {
         "the job's results may have {0} bytes, together at most {JOB_RESULT_BYTES_MAX} are allowed; make several jobs of it"
     )]
     ResultBytes(usize),
+    /// No worker, or too many, for each task.
+    #[error("replication is 1 to {REPLICATION_MAX} workers for each task, this job asks for {0}")]
+    Replication(u8),
+    /// A stage of a pipeline has an input besides the result of the stage before.
+    #[error(
+        "task {0}: a pipeline's later stages take the result before as input; leave theirs empty"
+    )]
+    StageInput(usize),
+    /// The network's name names no workload.
+    #[error(transparent)]
+    Network(#[from] NetworkNameError),
     /// A network's name is too long or empty.
     #[error("the network's name must have 1 to {NETWORK_NAME_MAX} bytes, this one has {0}")]
     NetworkName(usize),
@@ -103,7 +137,7 @@ impl JobRequest {
         )
     }
 
-    /// Checks all bounds.
+    /// Checks all bounds that can be checked before a pipeline's later stages have their inputs.
     pub fn check(&self) -> Result<(), JobError> {
         if self.tasks.is_empty() || self.tasks.len() > TASKS_MAX {
             return Err(JobError::TaskCount(self.tasks.len()));
@@ -111,14 +145,26 @@ impl JobRequest {
         if self.network.is_empty() || self.network.len() > NETWORK_NAME_MAX {
             return Err(JobError::NetworkName(self.network.len()));
         }
+        if self.replication == 0 || self.replication > REPLICATION_MAX {
+            return Err(JobError::Replication(self.replication));
+        }
+        let network: NetworkName = self.network.parse()?;
         let bytes = self.tasks.iter().map(Task::bytes_max).sum();
         if bytes > JOB_BYTES_MAX {
             return Err(JobError::Bytes(bytes));
         }
         for (index, task) in self.tasks.iter().enumerate() {
-            task.check()
-                .map_err(|error| JobError::Task { index, error })?;
-            if task.network() != self.network {
+            let later_stage = self.shape == Shape::Pipeline && index > 0;
+            if later_stage && !task.input.is_empty() {
+                return Err(JobError::StageInput(index));
+            }
+            let checked = if later_stage {
+                task.check_parameters()
+            } else {
+                task.check()
+            };
+            checked.map_err(|error| JobError::Task { index, error })?;
+            if task.network() != network.workload {
                 return Err(JobError::WrongNetwork {
                     index,
                     found: task.network().to_owned(),
@@ -131,6 +177,33 @@ impl JobRequest {
             return Err(JobError::ResultBytes(bytes));
         }
         Ok(())
+    }
+
+    /// How thoroughly the results are verified: what the network's name says.
+    pub fn policy(&self) -> Policy {
+        // `check` has refused other names.
+        self.network
+            .parse::<NetworkName>()
+            .map_or(Policy::THOROUGH, |network| network.policy)
+    }
+
+    /// More than half of the workers of a task.
+    pub fn majority(&self) -> usize {
+        usize::from(self.replication) / 2 + 1
+    }
+
+    /// The task at `index` as it is executed: a pipeline's later stage gets the result `before` it as input. `None` if
+    /// there is no such task, or its input is not there yet or too large.
+    pub fn task(&self, index: usize, before: Option<&TaskOutput>) -> Option<Task> {
+        let task = self.tasks.get(index)?.clone();
+        if self.shape == Shape::Parallel || index == 0 {
+            return Some(task);
+        }
+        let task = Task {
+            input: before?.bytes()?.to_vec(),
+            ..task
+        };
+        task.check().is_ok().then_some(task)
     }
 }
 
@@ -155,14 +228,23 @@ pub enum JobStatus {
         /// Tasks in all.
         total: u16,
     },
-    /// All tasks are done and verified; one output for each.
+    /// All tasks are done and verified.
     Complete {
-        /// In the order of the request's tasks.
-        outputs: Vec<TaskOutput>,
+        /// Where the result of each task is to be had, in the order of the request.
+        results: Vec<Delivery>,
     },
     /// Given up.
     Failed {
         /// Why.
         reason: String,
     },
+}
+
+/// Where the result of a task is to be had: any of its workers, or a validator that holds the job's receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// [`TaskOutput::digest`] of the result.
+    pub digest: B256,
+    /// The workers that agree on it.
+    pub workers: Vec<Address>,
 }

@@ -1,18 +1,17 @@
 //! Receipts: what a worker did for whom, signed by both, with the proof in it.
 //!
 //! A worker signs its result ([`WorkResult`]); the validator that verified it signs the [`Receipt`] and gossips it.
-//! Every other validator checks the signatures **and the proof** again, so that a proposal rests on nothing that
-//! somebody merely says.
-
-use std::collections::BTreeSet;
+//! Every other validator checks the signatures **and the proof** again ([`verify_receipt`]), so that a proposal rests on
+//! nothing that somebody merely says.
 
 use alloy::primitives::{Address, B256, Keccak256, keccak256};
 use serde::{Deserialize, Serialize};
 
-use super::{JobError, JobRequest};
-use crate::signed::{Domain, SignatureError, Signed, Statement, encode};
+use super::JobRequest;
+pub use super::verify::{ReceiptError, verify_answer, verify_receipt};
+use crate::signed::{Domain, Signed, Statement, encode};
 use crate::work::hash_chain::HashChain;
-use crate::work::{Policy, Task, TaskError, TaskKind, TaskOutput};
+use crate::work::{Task, TaskKind, TaskOutput};
 
 /// Capacity challenges that one validator may give one worker in a round.
 pub const CHALLENGES_PER_ROUND: u16 = 3;
@@ -39,6 +38,8 @@ pub enum WorkKind {
         job: B256,
         /// Index of the task.
         task: u16,
+        /// Whose job it is: the worker delivers to it.
+        user: Address,
     },
 }
 
@@ -59,37 +60,95 @@ impl Statement for WorkOrder {
     const TAG: &'static str = "work-order";
 }
 
-/// A worker's result. Signed by the worker.
+impl WorkOrder {
+    /// What the worker signs when `output` is its result.
+    pub fn result(&self, output: &TaskOutput) -> WorkResult {
+        WorkResult {
+            validator: self.validator,
+            worker: self.worker,
+            kind: self.kind.clone(),
+            task: self.task.digest(),
+            output: output.digest(),
+        }
+    }
+}
+
+/// A worker's word that a task has this result. Signed by the worker. Task and output are named by their digests, so that
+/// the word of several workers on one result takes little room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkResult {
-    /// The order that it answers.
-    pub order: WorkOrder,
-    /// Output and proof.
-    pub output: TaskOutput,
+    /// Who ordered it.
+    pub validator: Address,
+    /// Who did it.
+    pub worker: Address,
+    /// What for.
+    pub kind: WorkKind,
+    /// [`Task::digest`] of what was to be done.
+    pub task: B256,
+    /// [`TaskOutput::digest`] of what came out.
+    pub output: B256,
 }
 
 impl Statement for WorkResult {
     const TAG: &'static str = "work-result";
 }
 
+impl WorkResult {
+    /// Names the order that it answers, whatever the answer is.
+    pub fn order_id(&self) -> B256 {
+        keccak256(encode(&(
+            self.validator,
+            self.worker,
+            &self.kind,
+            self.task,
+        )))
+    }
+}
+
+/// A worker's answer to an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The worker's word.
+    pub result: Signed<WorkResult>,
+    /// Output and proof.
+    pub output: TaskOutput,
+}
+
+/// A task that is done: its result, and the workers that agree on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDone {
+    /// Output and proof.
+    pub output: TaskOutput,
+    /// One for each worker, ascending by worker.
+    pub by: Vec<Signed<WorkResult>>,
+}
+
 /// The work behind a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
-    /// A passed challenge.
-    Challenge(Signed<WorkResult>),
-    /// A completed job.
+    /// A capacity challenge, passed.
+    Challenge(Answer),
+    /// A job, at its end. It is complete if all its tasks are done. What was done of one that failed or was called off
+    /// counts for its workers, too.
     Job {
-        /// What the user asked for.
+        /// What the user asked for, signed by the user.
         request: Signed<JobRequest>,
-        /// One result for each task, in order.
-        results: Vec<Signed<WorkResult>>,
+        /// In the order of the tasks.
+        tasks: Vec<Option<TaskDone>>,
+    },
+    /// A result that is false: the worker's own signature under it is the evidence.
+    Fault {
+        /// The false answer.
+        answer: Answer,
+        /// What was to be done.
+        task: Task,
     },
 }
 
-/// A validator's word that work was done, with the evidence. Signed by the validator.
+/// A validator's receipt for work that it has verified. Signed by the validator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Who verified the work first.
+    /// Who verified the work, and issued this.
     pub validator: Address,
     /// Round in which it was issued.
     pub round: u64,
@@ -119,6 +178,8 @@ pub enum Slot {
     },
     /// A job.
     Job(B256),
+    /// A worker's false answer to an order ([`WorkResult::order_id`]).
+    Fault(B256),
 }
 
 impl Slot {
@@ -128,34 +189,15 @@ impl Slot {
     }
 }
 
-/// Why a receipt is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiptError {
-    /// The validator's or a worker's signature does not hold.
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-    /// The job request in it is wrong.
-    #[error(transparent)]
-    Job(#[from] JobError),
-    /// A proof in it does not hold.
-    #[error("the proof of {worker} does not hold: {error}")]
-    Proof {
-        /// Whose work.
-        worker: Address,
-        /// What is wrong.
-        error: TaskError,
-    },
-    /// The parts do not belong together.
-    #[error("the receipt's parts do not belong together: {0}")]
-    Mismatch(&'static str),
-    /// Dated ahead of chain time.
-    #[error("issued at {issued_at}, but chain time is {now}")]
-    FromTheFuture {
-        /// Date of issue, chain seconds.
-        issued_at: u64,
-        /// Chain time of the check, seconds.
-        now: u64,
-    },
+/// Capacity that a receipt earns a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earned {
+    /// Who earns it.
+    pub worker: Address,
+    /// Units of capacity.
+    pub capacity: u128,
+    /// Nobody pays for it: the work of a free job, or of one that never became complete.
+    pub free: bool,
 }
 
 impl Receipt {
@@ -163,28 +205,27 @@ impl Receipt {
     pub fn slot(&self, domain: &Domain) -> Slot {
         match &self.work {
             Work::Job { request, .. } => Slot::Job(request.body.job_id(domain)),
-            Work::Challenge(result) => {
-                let (round, index) = match result.body.order.kind {
+            Work::Fault { answer, .. } => Slot::Fault(answer.result.body.order_id()),
+            Work::Challenge(answer) => {
+                let result = &answer.result.body;
+                let (round, index) = match result.kind {
                     WorkKind::Challenge { round, index, .. } => (round, index),
-                    // Refused by `verify`; harmless as a slot of its own.
+                    // Refused by `verify_receipt`; harmless as a slot of its own.
                     WorkKind::Job { .. } => (self.round, u16::MAX),
                 };
                 Slot::Challenge {
                     round,
                     validator: self.validator,
-                    worker: result.body.order.worker,
+                    worker: result.worker,
                     index,
                 }
             }
         }
     }
 
-    /// The signed results in it.
-    pub fn results(&self) -> &[Signed<WorkResult>] {
-        match &self.work {
-            Work::Challenge(result) => std::slice::from_ref(result),
-            Work::Job { results, .. } => results,
-        }
+    /// Whether this is the receipt of a job all of whose tasks are done.
+    pub fn is_complete_job(&self) -> bool {
+        matches!(&self.work, Work::Job { tasks, .. } if tasks.iter().all(Option::is_some))
     }
 
     /// The user whose free job this is, if it is one.
@@ -195,105 +236,56 @@ impl Receipt {
         }
     }
 
-    /// Units of capacity earned, for each worker in it.
-    pub fn capacities(&self) -> impl Iterator<Item = (Address, u128)> + '_ {
-        self.results().iter().map(|result| {
-            let WorkResult { order, output } = &result.body;
-            (order.worker, u128::from(order.task.capacity(output)))
-        })
-    }
-}
-
-/// Checks one signed result: the worker's signature, and the proof at samples chosen by `seed`.
-pub async fn verify_result(
-    result: &Signed<WorkResult>,
-    domain: &Domain,
-    seed: [u8; 32],
-) -> Result<(), ReceiptError> {
-    let order = &result.body.order;
-    result.verify(domain, order.worker)?;
-    order
-        .task
-        .verify(&result.body.output, seed, &Policy::default())
-        .await
-        .map_err(|error| ReceiptError::Proof {
-            worker: order.worker,
-            error,
-        })
-}
-
-/// Checks all of a receipt that needs no chain. `seed` chooses the samples of the proofs and must be unknown to
-/// whoever made them.
-pub async fn verify_receipt(
-    receipt: &Signed<Receipt>,
-    domain: &Domain,
-    now: u64,
-    seed: [u8; 32],
-) -> Result<(), ReceiptError> {
-    let body = &receipt.body;
-    receipt.verify(domain, body.validator)?;
-    if body.issued_at > now + CLOCK_TOLERANCE_SECONDS {
-        return Err(ReceiptError::FromTheFuture {
-            issued_at: body.issued_at,
-            now,
-        });
-    }
-    match &body.work {
-        Work::Challenge(result) => {
-            let order = &result.body.order;
-            let WorkKind::Challenge { round, index, .. } = order.kind else {
-                return Err(ReceiptError::Mismatch(
-                    "the result is not that of a challenge",
-                ));
-            };
-            if order.validator != body.validator {
-                return Err(ReceiptError::Mismatch(
-                    "the challenge was another validator's",
-                ));
-            }
-            if round != body.round {
-                return Err(ReceiptError::Mismatch(
-                    "the challenge was given in another round",
-                ));
-            }
-            if index >= CHALLENGES_PER_ROUND {
-                return Err(ReceiptError::Mismatch("more challenges than a round has"));
-            }
-            if order.task != challenge_task(domain, body.validator, order.worker, &order.kind) {
-                return Err(ReceiptError::Mismatch(
-                    "the task is not the one that a challenge gives",
-                ));
-            }
-        }
-        Work::Job { request, results } => {
-            request.check(domain)?;
-            let job = request.body.job_id(domain);
-            if results.len() != request.body.tasks.len() {
-                return Err(ReceiptError::Mismatch("not one result for each task"));
-            }
-            let mut workers = BTreeSet::new();
-            for (index, (result, task)) in results.iter().zip(&request.body.tasks).enumerate() {
-                let order = &result.body.order;
-                let is_this_task = matches!(order.kind, WorkKind::Job { job: of, task: at } if of == job && usize::from(at) == index);
-                if !is_this_task || order.task != *task {
-                    return Err(ReceiptError::Mismatch("a result answers another task"));
+    /// What it earns, each worker once for each of its results.
+    pub fn earned(&self) -> Vec<Earned> {
+        match &self.work {
+            Work::Fault { .. } => Vec::new(),
+            Work::Challenge(answer) => vec![Earned {
+                worker: answer.result.body.worker,
+                capacity: u128::from(challenge_kind().capacity(&answer.output)),
+                free: false,
+            }],
+            Work::Job { request, tasks } => {
+                let free = request.body.payment == 0 || !self.is_complete_job();
+                let mut earned = Vec::new();
+                for (task, done) in request.body.tasks.iter().zip(tasks) {
+                    let Some(done) = done else { continue };
+                    let capacity = u128::from(task.kind.capacity(&done.output));
+                    earned.extend(done.by.iter().map(|result| Earned {
+                        worker: result.body.worker,
+                        capacity,
+                        free,
+                    }));
                 }
-                if order.validator != body.validator {
-                    return Err(ReceiptError::Mismatch(
-                        "a task was ordered by another validator",
-                    ));
-                }
-                workers.insert(order.worker);
-            }
-            if workers.contains(&request.body.user) {
-                return Err(ReceiptError::Mismatch("the user works for itself"));
+                earned
             }
         }
     }
-    for result in body.results() {
-        verify_result(result, domain, seed).await?;
+
+    /// The workers of a job's tasks that are done.
+    pub fn job_workers(&self) -> impl Iterator<Item = Address> + '_ {
+        let tasks = match &self.work {
+            Work::Job { tasks, .. } => tasks.as_slice(),
+            _ => &[],
+        };
+        let done = tasks.iter().flatten();
+        done.flat_map(|done| done.by.iter().map(|result| result.body.worker))
     }
-    Ok(())
+
+    /// The worker whose false result it is evidence of.
+    pub fn faulty_worker(&self) -> Option<Address> {
+        match &self.work {
+            Work::Fault { answer, .. } => Some(answer.result.body.worker),
+            _ => None,
+        }
+    }
+}
+
+/// What a challenge asks for, whatever its input.
+fn challenge_kind() -> TaskKind {
+    TaskKind::HashChain(HashChain {
+        steps: CHALLENGE_STEPS,
+    })
 }
 
 /// The task of a challenge. Its input differs for each challenge, so that no answer can be used twice.
@@ -311,9 +303,7 @@ pub fn challenge_task(
     hasher.update(worker);
     hasher.update(encode(kind));
     Task {
-        kind: TaskKind::HashChain(HashChain {
-            steps: CHALLENGE_STEPS,
-        }),
+        kind: challenge_kind(),
         input: hasher.finalize().to_vec(),
     }
 }

@@ -4,10 +4,11 @@ use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::handshake::RoleStatement;
-use crate::jobs::receipt::{Receipt, WorkOrder, WorkResult};
+use crate::jobs::receipt::{Answer, Receipt, WorkOrder};
 use crate::jobs::{JobRequest, JobStatus};
 use crate::round::payload::SignedPayload;
 use crate::signed::Signed;
+use crate::work::TaskOutput;
 
 /// Largest request in bytes.
 pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
@@ -46,7 +47,7 @@ pub enum Request {
     },
     /// Worker to validator: offer me work and challenges.
     Register,
-    /// Validator to worker: do this now and answer with the result.
+    /// Validator to worker: do this. Asked again, the worker gives the same answer, or says that it is still at work.
     Work(Box<WorkOrder>),
     /// Validator to worker: will you take this task? The answer reserves capacity until the work is asked for.
     Offer {
@@ -61,6 +62,18 @@ pub enum Request {
     JobStatus {
         /// The job.
         job: B256,
+    },
+    /// User to validator: give this job up. What has been done of it counts for its workers.
+    CancelJob {
+        /// The job.
+        job: B256,
+    },
+    /// User to worker or validator: give me the result of a task of my job.
+    Output {
+        /// The job.
+        job: B256,
+        /// Index of the task.
+        task: u16,
     },
     /// Validator to validator: which receipts do you hold that no update has settled?
     ReceiptIds,
@@ -93,6 +106,8 @@ impl Request {
             Self::Offer { .. } => "offer",
             Self::SubmitJob(_) => "submit-job",
             Self::JobStatus { .. } => "job-status",
+            Self::CancelJob { .. } => "cancel-job",
+            Self::Output { .. } => "output",
             Self::ReceiptIds => "receipt-ids",
             Self::Receipts { .. } => "receipts",
             Self::Payload { .. } => "payload",
@@ -108,8 +123,10 @@ pub enum Response {
     Role(Box<Signed<RoleStatement>>),
     /// To [`Request::Register`]: the validator knows the worker now.
     Registered,
-    /// To [`Request::Work`].
-    Work(Box<Signed<WorkResult>>),
+    /// To [`Request::Work`]: done.
+    Work(Box<Answer>),
+    /// To [`Request::Work`]: at work; ask again.
+    Working,
     /// To [`Request::Offer`]: taken.
     Accepted,
     /// To [`Request::SubmitJob`]: admitted under this id.
@@ -117,6 +134,10 @@ pub enum Response {
         /// The job.
         job: B256,
     },
+    /// To [`Request::CancelJob`]: nothing more is done for it.
+    JobCancelled,
+    /// To [`Request::Output`].
+    Output(Box<TaskOutput>),
     /// To [`Request::JobStatus`].
     JobStatus(Box<JobStatus>),
     /// To [`Request::ReceiptIds`].

@@ -35,6 +35,26 @@ pub struct Peer {
     pub capacity: u32,
 }
 
+impl Peer {
+    /// Whether it serves this network: it names the network, or the workload that the network's name begins with.
+    pub fn serves(&self, network: &str) -> bool {
+        serves(&self.networks, network)
+    }
+}
+
+/// Whether a worker with these `networks` serves `network`. A bare workload stands for all networks of it, those that are
+/// added later included.
+fn serves(networks: &[String], network: &str) -> bool {
+    networks
+        .iter()
+        .any(|served| served == network || served == workload_of(network))
+}
+
+/// The workload that a network's name begins with.
+pub fn workload_of(network: &str) -> &str {
+    network.split(['/', '?']).next().unwrap_or_default()
+}
+
 /// Why a peer has no role here.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {

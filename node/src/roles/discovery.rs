@@ -89,7 +89,7 @@ async fn connect(ctx: &Context, known: &mut BTreeMap<Address, (PeerId, Vec<Multi
 }
 
 /// The newest valid node record of `wallet` in the DHT.
-async fn locate(ctx: &Context, wallet: Address) -> Option<(PeerId, Vec<Multiaddr>)> {
+pub(super) async fn locate(ctx: &Context, wallet: Address) -> Option<(PeerId, Vec<Multiaddr>)> {
     let key = node_key(wallet);
     let now = ctx.clock.now();
     ctx.network

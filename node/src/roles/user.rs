@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::context::{Context, Peer};
-use crate::chain::{ChainError, Intent};
-use crate::jobs::{JobError, JobRequest, JobStatus};
+use super::discovery::locate;
+use crate::chain::{ChainError, Intent, JobState};
+use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::signed::Signed;
-use crate::work::{Policy, TaskError, TaskOutput};
+use crate::store::{StoreError, Table};
+use crate::work::{TaskError, TaskOutput};
 
 /// Wait between two questions about a job.
 const POLL: Duration = Duration::from_secs(2);
@@ -41,6 +43,14 @@ pub enum UserError {
     /// The network has given the job up.
     #[error("the job has failed: {0}")]
     Failed(String),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No such job was submitted from here.
+    #[error(
+        "job {0} was not submitted with this node's data_dir, so its results cannot be verified here"
+    )]
+    Unknown(B256),
     /// A result does not hold.
     #[error("the result of task {task} does not hold: {error}")]
     BadResult {
@@ -49,6 +59,10 @@ pub enum UserError {
         /// What is wrong.
         error: TaskError,
     },
+}
+
+fn own_job_key(job: B256) -> Vec<u8> {
+    [b"own-job/".as_slice(), job.as_slice()].concat()
 }
 
 /// A job's end.
@@ -62,7 +76,7 @@ pub struct Completed {
 
 /// A validator's word on a job.
 enum Answer {
-    Complete(Vec<TaskOutput>),
+    Complete(Vec<Delivery>),
     Failed(String),
     Going,
     Silent,
@@ -72,6 +86,13 @@ impl User {
     /// A user.
     pub fn new(ctx: Arc<Context>) -> Self {
         Self { ctx }
+    }
+
+    /// Waits until a validator is connected.
+    pub async fn connected(&self) {
+        while self.ctx.peers_with(Role::Validator).is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Registers on chain if that has not been done: locks the user amount (100 SNO by default).
@@ -89,19 +110,79 @@ impl User {
         Ok(())
     }
 
-    /// Runs a job to its end: escrows its payment if it has one, submits it, waits, and verifies the results. The same
-    /// request again finds the same job.
+    /// Runs a job to its end: escrows its payment if it has one, submits it, waits, fetches the results from the workers,
+    /// and verifies them. The same request again finds the same job.
     pub async fn run_job(&self, request: JobRequest) -> Result<Completed, UserError> {
         let (job, signed) = self.prepare(request).await?;
-        let outputs = self.wait_for(job, &signed).await?;
-        for (task, (asked, output)) in signed.body.tasks.iter().zip(&outputs).enumerate() {
-            asked
-                .verify(output, rand::random(), &Policy::default())
-                .await
-                .map_err(|error| UserError::BadResult { task, error })?;
+        loop {
+            let results = self.wait_for(job, &signed).await?;
+            if let Some(outputs) = self.fetch_all(job, &signed.body, &results).await? {
+                info!(%job, "result received");
+                return Ok(Completed { job, outputs });
+            }
+            tokio::time::sleep(POLL).await;
         }
-        info!(%job, "result received");
-        Ok(Completed { job, outputs })
+    }
+
+    /// The verified results of a job that was submitted from here; `None` if it is not complete.
+    pub async fn result(&self, job: B256) -> Result<Option<Completed>, UserError> {
+        let request = self
+            .ctx
+            .store
+            .get::<JobRequest>(Table::Jobs, &own_job_key(job))?
+            .ok_or(UserError::Unknown(job))?;
+        let results = match self.job_status(job).await {
+            Some(JobStatus::Complete { results }) if results.len() == request.tasks.len() => {
+                results
+            }
+            Some(JobStatus::Failed { reason }) => return Err(UserError::Failed(reason)),
+            _ => return Ok(None),
+        };
+        let outputs = self.fetch_all(job, &request, &results).await?;
+        Ok(outputs.map(|outputs| Completed { job, outputs }))
+    }
+
+    /// How far a job is, as far as the connected validators tell; `None` if none of them knows the job.
+    pub async fn job_status(&self, job: B256) -> Option<JobStatus> {
+        let mut known = None;
+        for validator in self.ctx.peers_with(Role::Validator) {
+            match self.status_at(&validator, job).await {
+                Some(status @ JobStatus::Complete { .. }) => return Some(status),
+                Some(status) => known = Some(status),
+                None => {}
+            }
+        }
+        known
+    }
+
+    /// Calls a job off at every connected validator, and has its payment refunded if it has one and the contract gives it
+    /// back by now: it does so once no update can complete the job any more. `Ok(Some(time))`: not before this chain
+    /// time (seconds).
+    pub async fn cancel_job(&self, job: B256) -> Result<Option<u64>, ChainError> {
+        for validator in self.ctx.peers_with(Role::Validator) {
+            let request = Request::CancelJob { job };
+            match self.ctx.network.request(validator.id, request).await {
+                Ok(Response::JobCancelled) => {
+                    info!(%job, validator = %validator.wallet, "job called off");
+                }
+                Ok(other) => {
+                    debug!(validator = %validator.wallet, answer = ?other, "not called off")
+                }
+                Err(error) => debug!(validator = %validator.wallet, %error, "not called off"),
+            }
+        }
+        let escrow = self.ctx.chain.job(job).await?;
+        let owner = self.ctx.address();
+        if !escrow.is_some_and(|escrow| escrow.owner == owner && escrow.state == JobState::Open) {
+            return Ok(None);
+        }
+        let refundable = self.ctx.chain.cancellable_at(job).await?;
+        if self.ctx.chain.head().await?.timestamp < refundable {
+            return Ok(Some(refundable));
+        }
+        self.ctx.chain.send(Intent::CancelJob { job }).await?;
+        info!(%job, "payment refunded");
+        Ok(None)
     }
 
     /// Escrows a job's payment if it has one, and submits the job until a validator admits it. Its result can be had
@@ -126,6 +207,10 @@ impl User {
         request.check()?;
         let domain = &self.ctx.domain;
         let job = request.job_id(domain);
+        // So that the result can be had, and verified, by the job's id alone.
+        self.ctx
+            .store
+            .put(Table::Jobs, &own_job_key(job), &request)?;
         if request.payment > 0 && self.ctx.chain.job(job).await?.is_none() {
             let intent = Intent::RequestJob {
                 job_hash: request.job_hash(domain),
@@ -146,7 +231,7 @@ impl User {
         &self,
         job: B256,
         signed: &Signed<JobRequest>,
-    ) -> Result<Vec<TaskOutput>, UserError> {
+    ) -> Result<Vec<Delivery>, UserError> {
         let mut turn = 0;
         let mut admitted_by: Option<Address> = None;
         let mut heard = Instant::now();
@@ -166,7 +251,7 @@ impl User {
                 Some(coordinator) => {
                     for peer in &validators {
                         match self.ask(peer, job, signed).await {
-                            Answer::Complete(outputs) => return Ok(outputs),
+                            Answer::Complete(results) => return Ok(results),
                             Answer::Failed(reason) if peer.wallet == coordinator => {
                                 return Err(UserError::Failed(reason));
                             }
@@ -215,21 +300,79 @@ impl User {
 
     /// What one validator says of the job.
     async fn ask(&self, validator: &Peer, job: B256, signed: &Signed<JobRequest>) -> Answer {
-        match self
-            .ctx
-            .network
-            .request(validator.id, Request::JobStatus { job })
-            .await
-        {
-            Ok(Response::JobStatus(status)) => match *status {
-                JobStatus::Complete { outputs } if outputs.len() == signed.body.tasks.len() => {
-                    Answer::Complete(outputs)
-                }
-                JobStatus::Complete { .. } => Answer::Silent,
-                JobStatus::Failed { reason } => Answer::Failed(reason),
-                JobStatus::Pending | JobStatus::Active { .. } => Answer::Going,
-            },
-            _ => Answer::Silent,
+        match self.status_at(validator, job).await {
+            Some(JobStatus::Complete { results }) if results.len() == signed.body.tasks.len() => {
+                Answer::Complete(results)
+            }
+            Some(JobStatus::Complete { .. }) | None => Answer::Silent,
+            Some(JobStatus::Failed { reason }) => Answer::Failed(reason),
+            Some(JobStatus::Pending | JobStatus::Active { .. }) => Answer::Going,
         }
+    }
+
+    async fn status_at(&self, validator: &Peer, job: B256) -> Option<JobStatus> {
+        let request = Request::JobStatus { job };
+        match self.ctx.network.request(validator.id, request).await {
+            Ok(Response::JobStatus(status)) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Fetches and verifies the results of all tasks. `None` if one is not to be had now.
+    async fn fetch_all(
+        &self,
+        job: B256,
+        request: &JobRequest,
+        results: &[Delivery],
+    ) -> Result<Option<Vec<TaskOutput>>, UserError> {
+        let mut outputs: Vec<TaskOutput> = Vec::with_capacity(results.len());
+        for (index, delivery) in results.iter().enumerate() {
+            let before = outputs.last();
+            let Some(task) = request.task(index, before) else {
+                return Err(UserError::Failed(format!(
+                    "the result of stage {index} cannot be the input of the one after it"
+                )));
+            };
+            let number = u16::try_from(index).unwrap_or(u16::MAX);
+            let Some(output) = self.fetch(job, number, delivery).await else {
+                return Ok(None);
+            };
+            task.verify(&output, rand::random(), &request.policy())
+                .await
+                .map_err(|error| UserError::BadResult { task: index, error })?;
+            outputs.push(output);
+        }
+        Ok(Some(outputs))
+    }
+
+    /// The result of one task: from one of the workers that agree on it, else from a validator.
+    async fn fetch(&self, job: B256, task: u16, delivery: &Delivery) -> Option<TaskOutput> {
+        let mut sources = Vec::new();
+        for worker in &delivery.workers {
+            if let Some(peer) = self.ctx.peer_of(*worker) {
+                sources.push(peer.id);
+            } else if let Some((peer, addresses)) = locate(&self.ctx, *worker).await {
+                self.ctx.network.dial(Some(peer), addresses).await;
+                sources.push(peer);
+            }
+        }
+        let validators = self.ctx.peers_with(Role::Validator);
+        sources.extend(validators.iter().map(|validator| validator.id));
+        for peer in sources {
+            match self
+                .ctx
+                .network
+                .request(peer, Request::Output { job, task })
+                .await
+            {
+                Ok(Response::Output(output)) if output.digest() == delivery.digest => {
+                    debug!(%job, task, %peer, "result fetched");
+                    return Some(*output);
+                }
+                Ok(other) => debug!(%job, task, %peer, answer = ?other, "no result"),
+                Err(error) => debug!(%job, task, %peer, %error, "no result"),
+            }
+        }
+        None
     }
 }

@@ -11,10 +11,9 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use crate::chain::{ChainError, JobState};
-use crate::jobs::coordinator::{self, Coordination};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
-use crate::jobs::{challenges, sync};
+use crate::jobs::{Coordination, challenges, coordinator, sync};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{
     GOSSIPED_RECEIPT_BYTES_MAX, Gossip, RECEIPT_IDS_MAX, RECEIPTS_MAX, Refusal, Request, Response,
@@ -71,7 +70,7 @@ impl Validator {
     pub fn open(ctx: Arc<Context>) -> Result<Self, StoreError> {
         Ok(Self {
             ledger: Mutex::new(Ledger::open(ctx.store.clone(), ctx.domain)?),
-            coordination: Coordination::open(&ctx.store)?,
+            coordination: Coordination::open(ctx.store.clone())?,
             claims: claims::Trees::default(),
             workers: Mutex::default(),
             ctx,
@@ -237,6 +236,16 @@ impl Validator {
             }
             Request::JobStatus { job } => {
                 coordinator::status(self, job).map(|status| Response::JobStatus(Box::new(status)))
+            }
+            Request::CancelJob { job } => {
+                let user = self.ctx.require(peer, Role::User).await?;
+                coordinator::call_off(self, &user, job)?;
+                Ok(Response::JobCancelled)
+            }
+            Request::Output { job, task } => {
+                let user = self.ctx.require(peer, Role::User).await?;
+                coordinator::output(self, &user, job, task)
+                    .map(|output| Response::Output(Box::new(output)))
             }
             Request::ReceiptIds => {
                 self.ctx.require(peer, Role::Validator).await?;

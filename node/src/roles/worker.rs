@@ -1,43 +1,122 @@
-//! The worker: registers with every validator, executes what it is given, and claims its rewards.
+//! The worker: registers with every validator, executes what it is given, delivers, and claims its rewards.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::tasks::JoinSet;
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use libp2p::PeerId;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::context::{Context, Peer};
-use crate::jobs::receipt::{WorkKind, WorkOrder, WorkResult, challenge_task};
+use super::context::{Context, Peer, workload_of};
+use crate::jobs::receipt::{Answer, WorkKind, WorkOrder, challenge_task};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::round::claims;
 use crate::signed::{Signed, Statement};
-use crate::store::Table;
+use crate::store::{StoreError, Table};
+use crate::tasks::JoinSet;
+use crate::work::TaskOutput;
 
-/// How long a task is kept a place for, from the offer to its result.
+/// How long a task is kept a place for, from the offer to the order.
 const RESERVATION: Duration = Duration::from_secs(120);
-
+/// How long an order is answered only when it is done; after it, the answer is that the worker is at it. Less than any
+/// peer waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// A worker registers on every new connection, and again after this time: the answer may have been lost.
 const REGISTER_AGAIN: Duration = Duration::from_secs(300);
+/// Results are kept for this long for whoever asks for them again (seconds of chain time).
+const RESULT_LIFETIME_SECONDS: u64 = 3 * 24 * 3_600;
+/// Orders that may wait for their execution to begin.
+const ORDERS_MAX: usize = 256;
+
+/// Where results are kept in [`Table::Jobs`], by order.
+const RESULT: &[u8] = b"result/";
+/// Which order a task of a job came with, and for whom it was.
+const DELIVERY: &[u8] = b"delivery/";
+/// Which results are the oldest: by chain time and order, the task that it was.
+const AGE: &[u8] = b"result-age/";
+/// Wait between two looks for results that are too old.
+const DROP_RESULTS: Duration = Duration::from_secs(3_600);
 
 /// A worker's state.
 pub struct Worker {
     /// The shared parts.
     pub ctx: Arc<Context>,
-    /// Job tasks that are reserved or running, at most `capacity` of them, and until when a reservation holds.
-    busy: Mutex<BTreeMap<(B256, u16), Instant>>,
+    /// Job tasks that are reserved or running, at most `capacity` of them, and until when a reservation holds; `None` while
+    /// the task runs.
+    busy: Mutex<BTreeMap<Place, Option<Instant>>>,
+    /// Orders at work, by their digest: how they ended, once they have.
+    at_work: Mutex<BTreeMap<B256, watch::Receiver<Option<Result<(), Refusal>>>>>,
+    orders: mpsc::Sender<Order>,
+    queue: Mutex<Option<mpsc::Receiver<Order>>>,
+}
+
+/// A task that a validator has reserved a place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    validator: Address,
+    job: B256,
+    task: u16,
+}
+
+impl Place {
+    fn of(order: &WorkOrder) -> Option<Self> {
+        match order.kind {
+            WorkKind::Job { job, task, .. } => Some(Self {
+                validator: order.validator,
+                job,
+                task,
+            }),
+            WorkKind::Challenge { .. } => None,
+        }
+    }
+}
+
+/// An order on its way to be executed.
+struct Order {
+    id: B256,
+    order: WorkOrder,
+    ended: watch::Sender<Option<Result<(), Refusal>>>,
+}
+
+fn result_key(order: B256) -> Vec<u8> {
+    [RESULT, order.as_slice()].concat()
+}
+
+fn delivery_key(job: B256, task: u16) -> Vec<u8> {
+    [DELIVERY, job.as_slice(), &task.to_be_bytes()].concat()
+}
+
+fn age_key(since: u64, order: B256) -> Vec<u8> {
+    [AGE, &since.to_be_bytes(), order.as_slice()].concat()
+}
+
+/// Time and order of an age's key.
+fn parse_age_key(key: &[u8]) -> Option<(u64, B256)> {
+    let (since, order) = key.strip_prefix(AGE)?.split_at_checked(8)?;
+    Some((
+        u64::from_be_bytes(since.try_into().ok()?),
+        B256::try_from(order).ok()?,
+    ))
+}
+
+fn unavailable(error: StoreError) -> Refusal {
+    Refusal::Unavailable(error.to_string())
 }
 
 impl Worker {
     /// A worker without work.
     pub fn new(ctx: Arc<Context>) -> Self {
+        let (orders, queue) = mpsc::channel(ORDERS_MAX);
         Self {
             ctx,
             busy: Mutex::default(),
+            at_work: Mutex::default(),
+            orders,
+            queue: Mutex::new(Some(queue)),
         }
     }
 
@@ -52,6 +131,33 @@ impl Worker {
                 }
             }
         });
+        let worker = self.clone();
+        tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(DROP_RESULTS).await;
+                if let Err(error) = worker.drop_old_results() {
+                    warn!(%error, "old results are still kept");
+                }
+            }
+        });
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(queue) = queue {
+            tasks.spawn(execute_orders(self.clone(), queue));
+        }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, BTreeMap<Place, Option<Instant>>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_work(
+        &self,
+    ) -> MutexGuard<'_, BTreeMap<B256, watch::Receiver<Option<Result<(), Refusal>>>>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers with a validator.
@@ -69,76 +175,187 @@ impl Worker {
     pub(super) async fn answer(&self, peer: PeerId, request: Request) -> Result<Response, Refusal> {
         match request {
             Request::Offer { job, task } => {
-                self.ctx.require(peer, Role::Validator).await?;
-                let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-                let now = Instant::now();
-                busy.retain(|_, until| *until > now);
-                if !busy.contains_key(&(job, task))
-                    && busy.len() >= self.ctx.config.capacity as usize
-                {
-                    return Err(Refusal::Busy);
-                }
-                busy.insert((job, task), now + RESERVATION);
+                let validator = self.ctx.require(peer, Role::Validator).await?;
+                self.reserve(Place {
+                    validator: validator.wallet,
+                    job,
+                    task,
+                })?;
                 Ok(Response::Accepted)
             }
             Request::Work(order) => {
                 let validator = self.ctx.require(peer, Role::Validator).await?;
-                let result = self.work(&validator, *order).await?;
-                Ok(Response::Work(Box::new(result)))
+                self.work(&validator, *order).await
+            }
+            Request::Output { job, task } => {
+                let user = self.ctx.require(peer, Role::User).await?;
+                let output = self.deliver(&user, job, task)?;
+                Ok(Response::Output(Box::new(output)))
             }
             _ => Err(Refusal::NotServed),
         }
     }
 
-    /// Does what a validator orders, once: asked again, it gives the same result.
-    async fn work(
-        &self,
-        validator: &Peer,
-        order: WorkOrder,
-    ) -> Result<Signed<WorkResult>, Refusal> {
+    fn reserve(&self, place: Place) -> Result<(), Refusal> {
+        let mut busy = self.busy();
+        let now = Instant::now();
+        busy.retain(|_, until| until.is_none_or(|until| until > now));
+        if !busy.contains_key(&place) && busy.len() >= self.ctx.config.capacity as usize {
+            return Err(Refusal::Busy);
+        }
+        busy.entry(place)
+            .and_modify(|until| {
+                if until.is_some() {
+                    *until = Some(now + RESERVATION);
+                }
+            })
+            .or_insert(Some(now + RESERVATION));
+        Ok(())
+    }
+
+    /// Does what a validator orders, once: asked again, it gives the same answer, or says that it is still at it.
+    async fn work(&self, validator: &Peer, order: WorkOrder) -> Result<Response, Refusal> {
         self.check(validator, &order)?;
-        let key = order.digest(&self.ctx.domain);
-        let unavailable = |error: crate::store::StoreError| Refusal::Unavailable(error.to_string());
-        let stored = self
-            .ctx
-            .store
-            .get::<Signed<WorkResult>>(Table::Jobs, key.as_slice())
-            .map_err(unavailable)?;
-        let result = match stored {
-            Some(result) => result,
-            None => {
-                let output = order
-                    .task
-                    .execute()
-                    .await
-                    .map_err(|error| Refusal::Invalid(error.to_string()))?;
-                let result = Signed::sign(
-                    WorkResult { order, output },
-                    &self.ctx.domain,
-                    &self.ctx.identity.wallet,
-                );
-                self.ctx
-                    .store
-                    .put(Table::Jobs, key.as_slice(), &result)
-                    .map_err(unavailable)?;
-                let WorkResult { order, output } = &result.body;
-                let capacity = order.task.capacity(output);
-                let (job, task) = match result.body.order.kind {
-                    WorkKind::Job { job, task } => (Some(job), Some(task)),
-                    WorkKind::Challenge { .. } => (None, None),
-                };
-                let job = job.map(tracing::field::display);
-                info!(order = %key, worker = %self.ctx.address(), capacity, job, task, "work done");
-                result
+        let id = order.digest(&self.ctx.domain);
+        if let Some(answer) = self.kept(id)? {
+            self.free(&order);
+            return Ok(Response::Work(Box::new(answer)));
+        }
+        let mut ended = self.begin(id, order)?;
+        let waited =
+            tokio::time::timeout(ANSWER_WITHIN, ended.wait_for(|ended| ended.is_some())).await;
+        match waited {
+            Ok(Ok(result)) => {
+                if let Some(Err(refusal)) = result.clone() {
+                    return Err(refusal);
+                }
+            }
+            // The node is stopping.
+            Ok(Err(_)) => return Err(Refusal::Busy),
+            Err(_) => return Ok(Response::Working),
+        }
+        let answer = self.kept(id)?.ok_or(Refusal::NotFound)?;
+        Ok(Response::Work(Box::new(answer)))
+    }
+
+    /// Puts an order to work unless it is at work already.
+    fn begin(
+        &self,
+        id: B256,
+        order: WorkOrder,
+    ) -> Result<watch::Receiver<Option<Result<(), Refusal>>>, Refusal> {
+        let mut at_work = self.at_work();
+        if let Some(ended) = at_work.get(&id) {
+            return Ok(ended.clone());
+        }
+        let place = Place::of(&order);
+        if place.is_some_and(|place| !self.busy().contains_key(&place)) {
+            // After a restart the reservation is gone; the validator offers again.
+            return Err(Refusal::Busy);
+        }
+        let (sender, ended) = watch::channel(None);
+        self.orders
+            .try_send(Order {
+                id,
+                order,
+                ended: sender,
+            })
+            .map_err(|_| Refusal::Busy)?;
+        if let Some(place) = place {
+            self.busy().insert(place, None);
+        }
+        at_work.insert(id, ended.clone());
+        Ok(ended)
+    }
+
+    /// Executes an order and keeps what came out.
+    async fn execute(&self, id: B256, order: WorkOrder) -> Result<(), Refusal> {
+        let executed = order.task.execute().await;
+        let output = match executed {
+            Ok(output) => output,
+            Err(error) => {
+                self.free(&order);
+                return Err(Refusal::Invalid(error.to_string()));
             }
         };
-        if let WorkKind::Job { job, task } = result.body.order.kind {
-            self.busy
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(job, task));
+        let capacity = order.task.kind.capacity(&output);
+        let result = Signed::sign(
+            order.result(&output),
+            &self.ctx.domain,
+            &self.ctx.identity.wallet,
+        );
+        let answer = Answer { result, output };
+        let of_job = match order.kind {
+            WorkKind::Job { job, task, user } => Some((job, task, user)),
+            WorkKind::Challenge { .. } => None,
+        };
+        let stored = self.ctx.store.write(|batch| {
+            batch.put(Table::Jobs, &result_key(id), &answer)?;
+            if let Some((job, task, user)) = of_job {
+                batch.put(Table::Jobs, &delivery_key(job, task), &(user, id))?;
+            }
+            let age = age_key(self.ctx.clock.now(), id);
+            batch.put(Table::Jobs, &age, &of_job.map(|(job, task, _)| (job, task)))
+        });
+        self.free(&order);
+        stored.map_err(unavailable)?;
+        let job = of_job.map(|(job, ..)| tracing::field::display(job));
+        let task = of_job.map(|(_, task, _)| task);
+        info!(order = %id, worker = %self.ctx.address(), capacity, job, task, "work done");
+        Ok(())
+    }
+
+    fn kept(&self, order: B256) -> Result<Option<Answer>, Refusal> {
+        self.ctx
+            .store
+            .get(Table::Jobs, &result_key(order))
+            .map_err(unavailable)
+    }
+
+    fn free(&self, order: &WorkOrder) {
+        if let Some(place) = Place::of(order) {
+            self.busy().remove(&place);
         }
-        Ok(result)
+    }
+
+    /// The result of a task, for the user whose job it is.
+    fn deliver(&self, user: &Peer, job: B256, task: u16) -> Result<TaskOutput, Refusal> {
+        let delivery = self
+            .ctx
+            .store
+            .get::<(Address, B256)>(Table::Jobs, &delivery_key(job, task))
+            .map_err(unavailable)?;
+        match delivery {
+            Some((owner, order)) if owner == user.wallet => self
+                .kept(order)?
+                .map(|answer| answer.output)
+                .ok_or(Refusal::NotFound),
+            _ => Err(Refusal::NotFound),
+        }
+    }
+
+    fn drop_old_results(&self) -> Result<(), StoreError> {
+        let now = self.ctx.clock.now();
+        let store = &self.ctx.store;
+        let ages = store.scan_prefix::<Option<(B256, u16)>>(Table::Jobs, AGE)?;
+        let old: Vec<_> = ages
+            .iter()
+            .filter_map(|(key, of_job)| Some((key, parse_age_key(key)?, of_job)))
+            .take_while(|(_, (since, _), _)| since + RESULT_LIFETIME_SECONDS < now)
+            .collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        store.write(|batch| {
+            for (key, (_, order), of_job) in old {
+                batch.delete(Table::Jobs, &result_key(order))?;
+                if let Some((job, task)) = of_job {
+                    batch.delete(Table::Jobs, &delivery_key(*job, *task))?;
+                }
+                batch.delete(Table::Jobs, key)?;
+            }
+            Ok(())
+        })
     }
 
     fn check(&self, validator: &Peer, order: &WorkOrder) -> Result<(), Refusal> {
@@ -162,24 +379,38 @@ impl Worker {
                     ));
                 }
             }
-            WorkKind::Job { job, task } => {
-                let network = order.task.network();
-                if !self.ctx.config.networks.iter().any(|own| own == network) {
+            WorkKind::Job { .. } => {
+                let workload = order.task.network();
+                let mut served = self.ctx.config.networks.iter();
+                if !served.any(|name| workload_of(name) == workload) {
                     return Err(Refusal::Invalid(format!(
-                        "this worker does not serve {network:?}"
+                        "this worker does not serve {workload:?}"
                     )));
-                }
-                if !self
-                    .busy
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .contains_key(&(*job, *task))
-                {
-                    // After a restart the reservation is gone; the validator offers again.
-                    return Err(Refusal::Busy);
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Executes orders as they come, side by side: places are limited where they are reserved.
+async fn execute_orders(worker: Arc<Worker>, mut orders: mpsc::Receiver<Order>) {
+    let mut running = JoinSet::new();
+    loop {
+        let order = tokio::select! {
+            biased;
+            Some(_) = running.join_next() => continue,
+            order = orders.recv() => order,
+        };
+        let Some(Order { id, order, ended }) = order else {
+            return;
+        };
+        let worker = worker.clone();
+        running.spawn(async move {
+            let result = worker.execute(id, order).await;
+            worker.at_work().remove(&id);
+            // Nobody may be waiting any more.
+            let _ = ended.send(Some(result));
+        });
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod claims;
 pub mod driver;
+mod earnings;
 pub mod judge;
 pub mod payload;
 pub mod settle;

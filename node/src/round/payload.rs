@@ -12,6 +12,7 @@ use smartnodes_evm::state_update::{
     ReputationChange, StateUpdate, capacities_hash, proposal_hash, workers_hash,
 };
 
+use super::earnings::{Earnings, Reputation};
 #[cfg(doc)]
 use crate::jobs::receipt::Slot;
 use crate::jobs::receipt::{Receipt, Work};
@@ -21,8 +22,6 @@ use crate::signed::{Domain, SignatureError, Signed, Statement};
 pub const RECEIPTS_MAX: usize = 5_000;
 /// Most workers in one payload.
 pub const WORKERS_MAX: usize = 10_000;
-/// Reputation that a worker gains in an update in which it completed a job.
-pub const REPUTATION_STEP: i16 = 1;
 
 /// The data of one state update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,37 +84,36 @@ impl Payload {
         check_count("receipts", receipts.len(), RECEIPTS_MAX)?;
         let mut slots = BTreeSet::new();
         let mut settled = Vec::with_capacity(receipts.len());
-        let mut workers: BTreeMap<Address, u128> = BTreeMap::new();
+        let mut earnings = Earnings::default();
         let mut jobs = BTreeSet::new();
-        let mut reputation = BTreeMap::new();
+        let mut reputation = Reputation::default();
         for (id, receipt) in &receipts {
             let slot = receipt.slot(domain).hash();
             if !slots.insert(slot) {
                 return Err(PayloadError::DuplicateWork(*id));
             }
             settled.push((*id, slot));
-            for (worker, capacity) in receipt.capacities() {
-                let sum = workers.entry(worker).or_default();
-                *sum = sum.checked_add(capacity).ok_or(PayloadError::Overflow)?;
+            for earned in receipt.earned() {
+                earnings.add(earned)?;
             }
-            if let Work::Job { request, results } = &receipt.work {
-                if request.body.payment > 0 {
-                    jobs.insert(request.body.job_id(domain));
-                }
-                for result in results {
-                    reputation.insert(result.body.order.worker, REPUTATION_STEP);
-                }
+            reputation.add(receipt);
+            if let Work::Job { request, .. } = &receipt.work
+                && request.body.payment > 0
+                && receipt.is_complete_job()
+            {
+                jobs.insert(request.body.job_id(domain));
             }
         }
+        let workers = earnings.settle()?;
         check_count("workers", workers.len(), WORKERS_MAX)?;
         Ok(Self {
             round,
             distribution_id,
             receipts: settled,
-            workers: workers.into_iter().collect(),
+            workers,
             jobs: jobs.into_iter().collect(),
             validators_to_remove: Vec::new(),
-            reputation_changes: reputation.into_iter().collect(),
+            reputation_changes: reputation.changes(),
         })
     }
 

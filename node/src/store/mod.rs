@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
 /// The layout of the tables below. A database with another number is refused rather than misread.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 const SCHEMA: TableDefinition<'static, &'static str, u32> = TableDefinition::new("schema");
 
 /// Page cache of one node, in bytes. Its working set is small, and a simulated network keeps many nodes in one process.
@@ -171,11 +171,26 @@ impl Store {
 
     /// Every key and value of a table, in the order of the keys.
     pub fn scan<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        self.scan_prefix(table, &[])
+    }
+
+    /// Every key that begins with `prefix`, and its value, in the order of the keys.
+    pub fn scan_prefix<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
         const DOING: &str = "scan a table";
         let opened = self.read_table(table, DOING)?;
         let mut rows = Vec::new();
-        for row in opened.iter().map_err(|e| StoreError::database(DOING, e))? {
+        for row in opened
+            .range(prefix..)
+            .map_err(|e| StoreError::database(DOING, e))?
+        {
             let (key, value) = row.map_err(|e| StoreError::database(DOING, e))?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
             rows.push((
                 key.value().to_vec(),
                 decode(table, key.value(), value.value())?,

@@ -113,7 +113,7 @@ impl Workload for HashChain {
         }
     }
 
-    fn check(&self, _input: &[u8]) -> Result<(), ProofError> {
+    fn check_parameters(&self) -> Result<(), ProofError> {
         check_steps(self.steps)
     }
 
@@ -144,6 +144,10 @@ impl Workload for HashChain {
     /// A checkpoint has 32 bytes and, at most, a header of two.
     fn result_bytes_max(&self) -> usize {
         RESULT_OVERHEAD + 34 * segment_count(self.steps) as usize
+    }
+
+    fn work_max(&self) -> u64 {
+        self.steps
     }
 
     fn work(&self, _proof: &HashChainProof) -> u64 {

@@ -120,10 +120,15 @@ impl Workload for Matmul {
         }
     }
 
-    fn check(&self, input: &[u8]) -> Result<(), MatmulError> {
+    fn check_parameters(&self) -> Result<(), MatmulError> {
         if self.size == 0 || self.size > SIZE_MAX {
             return Err(MatmulError::Size { size: self.size });
         }
+        Ok(())
+    }
+
+    fn check(&self, input: &[u8]) -> Result<(), MatmulError> {
+        self.check_parameters()?;
         match self.factors {
             Factors::Seeded => Ok(()),
             Factors::Inline => check_entries("the input", input, 2 * self.entries()),
@@ -201,6 +206,10 @@ impl Workload for Matmul {
 
     fn result_bytes_max(&self) -> usize {
         RESULT_OVERHEAD + 4 * self.entries()
+    }
+
+    fn work_max(&self) -> u64 {
+        u64::from(self.size).pow(3)
     }
 
     /// Multiply-adds of the schoolbook product, however the worker computes it.

@@ -8,16 +8,19 @@
 
 pub mod hash_chain;
 pub mod matmul;
+mod network;
 #[cfg(test)]
 mod tests;
 pub mod wasm;
 mod workload;
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
 
+use crate::signed::encode;
 use hash_chain::{HashChain, HashChainProof, ProofError};
 use matmul::{Matmul, MatmulError, Product};
+pub use network::{NetworkName, NetworkNameError};
 use wasm::{Outcome, Wasm, WasmError, WasmRun};
 pub use workload::{Policy, Workload};
 
@@ -77,6 +80,11 @@ pub enum TaskProof {
 }
 
 impl TaskOutput {
+    /// What a worker signs for: covers output and proof.
+    pub fn digest(&self) -> B256 {
+        keccak256(encode(self))
+    }
+
     /// The result as bytes: the hash at the end of a chain, a module's output, a product's entries. `None` if the module
     /// had a fault.
     pub fn bytes(&self) -> Option<&[u8]> {
@@ -134,9 +142,23 @@ impl TaskKind {
     pub fn network(&self) -> &'static str {
         with_workload!(*self, workload => network_of(workload))
     }
+
+    /// Units of capacity that a verified result earns; the workload says how much work is one. 0 for the result of another
+    /// workload.
+    pub fn capacity(&self, result: &TaskOutput) -> u64 {
+        with_workload!(*self, workload => match proof_for(workload, result) {
+            Some(proof) => workload.work(proof).div_ceil(work_per_capacity(workload)),
+            None => 0,
+        })
+    }
 }
 
 impl Task {
+    /// Names the task in orders and results: covers workload, parameters and input.
+    pub fn digest(&self) -> B256 {
+        keccak256(encode(self))
+    }
+
     /// Checks the limits. Whoever receives a task calls this before anything else is done with it.
     pub fn check(&self) -> Result<(), TaskError> {
         if self.input.len() > INPUT_BYTES_MAX {
@@ -145,6 +167,11 @@ impl Task {
             });
         }
         with_workload!(self.kind, workload => Ok(workload.check(&self.input)?))
+    }
+
+    /// Checks the limits of a task whose input is not known yet: a later stage of a pipeline.
+    pub fn check_parameters(&self) -> Result<(), TaskError> {
+        with_workload!(self.kind, workload => Ok(workload.check_parameters()?))
     }
 
     /// Name of the network whose workload this is.
@@ -194,12 +221,10 @@ impl Task {
         })
     }
 
-    /// Units of capacity that a verified result earns; the workload says how much work is one. 0 for the result of another
-    /// workload.
-    pub fn capacity(&self, result: &TaskOutput) -> u64 {
-        with_workload!(self.kind, workload => match proof_for(workload, result) {
-            Some(proof) => workload.work(proof).div_ceil(work_per_capacity(workload)),
-            None => 0,
+    /// Most units of capacity that the task can earn.
+    pub fn capacity_max(&self) -> u64 {
+        with_workload!(self.kind, workload => {
+            workload.work_max().div_ceil(work_per_capacity(workload))
         })
     }
 

@@ -92,7 +92,7 @@ fn the_result_of_another_workload_is_refused_and_earns_nothing() {
                 expected: task.network()
             })
         );
-        assert_eq!(task.capacity(&other), 0);
+        assert_eq!(task.kind.capacity(&other), 0);
     }
 }
 
@@ -127,14 +127,14 @@ fn a_proof_without_checkpoints_is_refused() {
 #[test]
 fn capacity_counts_hashes_and_what_takes_as_long() {
     let [chain, primes, product] = tasks();
-    let capacity = |task: &Task| task.capacity(&execute(task).unwrap());
+    let capacity = |task: &Task| task.kind.capacity(&execute(task).unwrap());
     assert_eq!(capacity(&chain), 1_000);
     let result = execute(&primes).unwrap();
     let TaskProof::Wasm(run) = &result.proof else {
         panic!("a wasm result")
     };
     assert_eq!(
-        primes.capacity(&result),
+        primes.kind.capacity(&result),
         run.fuel.div_ceil(Wasm::WORK_PER_CAPACITY)
     );
     assert_eq!(
@@ -177,7 +177,7 @@ fn verification_costs_are_stated_in_capacity() {
         let result = execute(task).unwrap();
         (
             task.verification_cost(&result, &Policy::default()),
-            task.capacity(&result),
+            task.kind.capacity(&result),
         )
     };
     // 16 of 256 segments; a quarter of the runs; 3·2·24² of 24³ multiply-adds.

@@ -26,6 +26,15 @@ pub struct Policy {
     pub vectors: u8,
 }
 
+impl Policy {
+    /// Leaves nothing to chance: what is false does not pass. It judges disputes.
+    pub const THOROUGH: Self = Self {
+        segments: u16::MAX,
+        executed_again: 1_000,
+        vectors: 2,
+    };
+}
+
 impl Default for Policy {
     /// Sixteen segments, a quarter of the wasm results, two vectors.
     fn default() -> Self {
@@ -53,8 +62,13 @@ pub trait Workload {
     /// The proof, if it is one of this workload.
     fn proof(proof: &TaskProof) -> Option<&Self::Proof>;
 
+    /// Checks the parameters against the limits.
+    fn check_parameters(&self) -> Result<(), Self::Error>;
+
     /// Checks parameters and input against the limits.
-    fn check(&self, input: &[u8]) -> Result<(), Self::Error>;
+    fn check(&self, _input: &[u8]) -> Result<(), Self::Error> {
+        self.check_parameters()
+    }
 
     /// Does the work, yielding to the runtime about once in a millisecond. The digest covers all of the result that two
     /// honest executions have in common, so that replicas can be compared by it.
@@ -76,6 +90,9 @@ pub trait Workload {
 
     /// Most bytes that a result can have, its encoding included.
     fn result_bytes_max(&self) -> usize;
+
+    /// Most units of work that the task can take.
+    fn work_max(&self) -> u64;
 
     /// Units of work in a result.
     fn work(&self, proof: &Self::Proof) -> u64;

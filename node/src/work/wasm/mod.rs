@@ -222,7 +222,7 @@ impl Workload for Wasm {
         }
     }
 
-    fn check(&self, _input: &[u8]) -> Result<(), WasmError> {
+    fn check_parameters(&self) -> Result<(), WasmError> {
         machine::load(self).map(|_| ())
     }
 
@@ -271,6 +271,10 @@ impl Workload for Wasm {
 
     fn result_bytes_max(&self) -> usize {
         RESULT_OVERHEAD + OUTPUT_BYTES_MAX
+    }
+
+    fn work_max(&self) -> u64 {
+        self.fuel
     }
 
     /// The fuel used, as far as the result can be believed.
