@@ -142,6 +142,18 @@ fn mistakes_are_pointed_out_where_they_are() {
         ("count = 2", "count = 0", "count", "1 to 500"),
         ("count = 2", "count = -1", "count", "invalid value"),
         ("steps = 10", "steps = 0", "steps", "1 to"),
+        (
+            "steps = 10",
+            "replication = 8\nsteps = 10",
+            "replication",
+            "1 to 7 workers",
+        ),
+        (
+            "steps = 10",
+            "then = [\"summary\"]\nsteps = 10",
+            "then",
+            "only a job of wasm",
+        ),
         ("\"hash-chain\"", "\"chess\"", "network", "no such network"),
         (
             "\"hash-chain\"",

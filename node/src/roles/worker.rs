@@ -41,6 +41,9 @@ const AGE: &[u8] = b"result-age/";
 /// Wait between two looks for results that are too old.
 const DROP_RESULTS: Duration = Duration::from_secs(3_600);
 
+/// How an order at work ended, once it has.
+type Ended = watch::Receiver<Option<Result<(), Refusal>>>;
+
 /// A worker's state.
 pub struct Worker {
     /// The shared parts.
@@ -48,8 +51,8 @@ pub struct Worker {
     /// Job tasks that are reserved or running, at most `capacity` of them, and until when a reservation holds; `None` while
     /// the task runs.
     busy: Mutex<BTreeMap<Place, Option<Instant>>>,
-    /// Orders at work, by their digest: how they ended, once they have.
-    at_work: Mutex<BTreeMap<B256, watch::Receiver<Option<Result<(), Refusal>>>>>,
+    /// Orders at work, by their digest.
+    at_work: Mutex<BTreeMap<B256, Ended>>,
     orders: mpsc::Sender<Order>,
     queue: Mutex<Option<mpsc::Receiver<Order>>>,
 }
@@ -154,9 +157,7 @@ impl Worker {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at_work(
-        &self,
-    ) -> MutexGuard<'_, BTreeMap<B256, watch::Receiver<Option<Result<(), Refusal>>>>> {
+    fn at_work(&self) -> MutexGuard<'_, BTreeMap<B256, Ended>> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -239,11 +240,7 @@ impl Worker {
     }
 
     /// Puts an order to work unless it is at work already.
-    fn begin(
-        &self,
-        id: B256,
-        order: WorkOrder,
-    ) -> Result<watch::Receiver<Option<Result<(), Refusal>>>, Refusal> {
+    fn begin(&self, id: B256, order: WorkOrder) -> Result<Ended, Refusal> {
         let mut at_work = self.at_work();
         if let Some(ended) = at_work.get(&id) {
             return Ok(ended.clone());
