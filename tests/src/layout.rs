@@ -7,6 +7,7 @@ use std::{
 };
 
 use alloy::primitives::Address;
+use libp2p::PeerId;
 use smartnodes_evm::deployment::{Deployment, GenesisValidator};
 use smartnodes_node::{
     cli::config::{ChainSection, ConfigFile, KeysSection, P2pSection},
@@ -51,6 +52,11 @@ impl Plan {
             wallet: self.address(),
             public_key_hash: self.identity.public_key_hash(),
         }
+    }
+
+    /// Its PeerId.
+    pub fn peer_id(&self) -> PeerId {
+        self.identity.peer_id()
     }
 
     /// Where others reach it.

@@ -161,6 +161,11 @@ impl NodeProcess {
         }
     }
 
+    /// Ends the process at once (SIGKILL).
+    pub async fn kill(mut self) -> Result<(), TestnetError> {
+        self.child.kill().await.map_err(TestnetError::set_up)
+    }
+
     /// Asks the node to stop, waits for it, and makes it if it does not.
     pub async fn stop(mut self) -> Result<(), TestnetError> {
         self.ask_to_stop();

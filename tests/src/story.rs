@@ -10,13 +10,20 @@ use alloy::{
     primitives::{Address, B256, U256, utils::format_ether},
     signers::local::PrivateKeySigner,
 };
+use libp2p::{PeerId, tcp};
+use smartnodes_actors::{FalseWorker, Misdeed};
 use smartnodes_evm::{
     bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token},
     chain::{Chain, ChainConfig},
     deployment::{DeployParams, Deployment, DeploymentPlan, deploy_in_process},
     emission,
 };
-use smartnodes_node::p2p::handshake::Role;
+use smartnodes_node::{
+    clock::ChainClock,
+    keystore,
+    p2p::{P2pSettings, handshake::Role, upgrade},
+    signed::Domain,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -223,6 +230,69 @@ impl Testnet {
         )
     }
 
+    /// Ends a node's process at once, as a crash would.
+    pub async fn kill(&mut self, name: &str) -> Result<(), TestnetError> {
+        match self.running.remove(name) {
+            Some(node) => node.kill().await,
+            None => Err(TestnetError::set_up(format!("{name} does not run"))),
+        }
+    }
+
+    /// Adds a worker that cheats, on real sockets like the others.
+    pub fn add_false_worker(
+        &self,
+        misdeed: Misdeed,
+    ) -> Result<(Address, FalseWorker), TestnetError> {
+        let identity = keystore::generate();
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let transport = upgrade(tcp, &identity).map_err(TestnetError::set_up)?;
+        let validators = self
+            .plans
+            .iter()
+            .filter(|plan| plan.role == Role::Validator);
+        let bootstrap = validators.map(|plan| plan.multiaddr().parse());
+        let address = identity.address();
+        let worker = FalseWorker::start(
+            misdeed,
+            identity,
+            transport,
+            bootstrap
+                .collect::<Result<_, _>>()
+                .map_err(TestnetError::set_up)?,
+            Domain {
+                chain_id: self.deployment.chain_id,
+                core: self.deployment.core,
+                coordinator: self.deployment.coordinator,
+            },
+            ChainClock::new(self.host.head().1),
+            &P2pSettings::default(),
+        )
+        .map_err(TestnetError::set_up)?;
+        Ok((address, worker))
+    }
+
+    /// What a node has logged so far.
+    pub fn log(&self, name: &str) -> Result<String, TestnetError> {
+        let path = self.layout.log_file(name);
+        std::fs::read_to_string(&path).map_err(|error| TestnetError::file(&path, &error))
+    }
+
+    /// The contracts.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &ChainHost {
+        &self.host
+    }
+
+    /// PeerId of a node.
+    pub fn peer_id(&self, name: &str) -> Option<PeerId> {
+        let plan = self.plans.iter().find(|plan| plan.name == name)?;
+        Some(plan.peer_id())
+    }
+
     /// Stops every node, all at once.
     pub async fn stop(mut self) -> Result<(), TestnetError> {
         for node in self.running.values() {
@@ -319,7 +389,8 @@ impl Testnet {
         Ok(())
     }
 
-    async fn until(
+    /// Waits for something that must happen within two intervals; an error if it does not, or if a node ends.
+    pub async fn until(
         &mut self,
         what: &str,
         done: impl Fn(&Testnet) -> Result<bool, TestnetError>,
@@ -358,7 +429,8 @@ impl Testnet {
         Ok(())
     }
 
-    async fn smartnode(
+    /// Runs `smartnode` with a node's configuration, and returns what it printed.
+    pub async fn smartnode(
         &self,
         name: &str,
         arguments: &[&str],
@@ -369,7 +441,8 @@ impl Testnet {
         ask(&self.binary, &all, self.settings.patience()).await
     }
 
-    fn config(&self, name: &str) -> Result<&Path, TestnetError> {
+    /// Path of a node's configuration.
+    pub fn config(&self, name: &str) -> Result<&Path, TestnetError> {
         let config = self
             .configs
             .get(name)
@@ -377,14 +450,16 @@ impl Testnet {
         Ok(config)
     }
 
-    fn names(&self, role: Role) -> impl Iterator<Item = String> + use<'_> {
+    /// Names of the nodes with a role.
+    pub fn names(&self, role: Role) -> impl Iterator<Item = String> + use<'_> {
         self.plans
             .iter()
             .filter(move |plan| plan.role == role)
             .map(|plan| plan.name.clone())
     }
 
-    fn address(&self, name: &str) -> Result<Address, TestnetError> {
+    /// Wallet of a node.
+    pub fn address(&self, name: &str) -> Result<Address, TestnetError> {
         let plan = self.plans.iter().find(|plan| plan.name == name);
         plan.map(Plan::address)
             .ok_or_else(|| TestnetError::set_up(format!("there is no {name}")))

@@ -7,11 +7,19 @@
 
 use std::{fs, process::Command};
 
+use smartnodes_actors::Misdeed;
 use smartnodes_evm::{
+    bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token},
     chain::ChainConfig,
     deployment::{DeployParams, deploy_in_process},
 };
-use smartnodes_node::p2p::handshake::Role;
+use smartnodes_node::{
+    p2p::{
+        handshake::Role,
+        wire::{Request, Response},
+    },
+    work::{Task, TaskKind, wasm::Wasm},
+};
 use smartnodes_tests::{
     chain_host::{ChainHost, now},
     error::TestnetError,
@@ -19,6 +27,10 @@ use smartnodes_tests::{
     process::{NodeProcess, ask, smartnode_binary},
     story::{Settings, Testnet},
 };
+
+/// The modules of `node/guests`.
+const PRIMES: &[u8] = include_bytes!("../../node/guests/primes.wasm");
+const SUMMARY: &[u8] = include_bytes!("../../node/guests/summary.wasm");
 
 fn settings(dir: &std::path::Path, updates: u64, interval_seconds: u64) -> Settings {
     Settings {
@@ -52,6 +64,162 @@ async fn a_network_of_processes_executes_an_update_and_pays_its_workers() {
 async fn a_network_of_processes_executes_two_updates_and_settles_a_paid_job() {
     let dir = tempfile::tempdir().unwrap();
     comes_true(settings(dir.path(), 2, 90)).await;
+}
+
+/// The first worker to log that it is at work, killed at once.
+async fn kill_one_at_work(testnet: &mut Testnet) -> String {
+    let workers: Vec<String> = testnet.names(Role::Worker).collect();
+    loop {
+        for name in &workers {
+            if testnet.log(name).unwrap().contains("workload=\"wasm\"") {
+                testnet.kill(name).await.unwrap();
+                return name.clone();
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// What an honest execution of the guests gives, as `job submit` writes it.
+async fn expected(input: &[u8]) -> [Vec<u8>; 2] {
+    let run = async |module: &[u8], input: Vec<u8>| {
+        let kind = TaskKind::Wasm(Wasm {
+            module: module.to_vec(),
+            fuel: 10_000_000_000,
+            pages: 64,
+        });
+        let output = Task { kind, input }.execute().await.unwrap();
+        output.bytes().unwrap().to_vec()
+    };
+    let primes = run(PRIMES, input.to_vec()).await;
+    let summary = run(SUMMARY, primes.clone()).await;
+    [primes, summary]
+}
+
+#[tokio::test]
+async fn replicas_outvote_a_liar_and_replace_a_worker_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut testnet = Testnet::start(Settings {
+        workers: 4,
+        ..settings(dir.path(), 1, 60)
+    })
+    .await
+    .unwrap();
+    let (liar, false_worker) = testnet.add_false_worker(Misdeed::FalseResult).unwrap();
+    let registered = format!("worker registered worker={liar}");
+    testnet
+        .until("the liar's registration", |net| {
+            let all = net.names(Role::Validator);
+            Ok(all
+                .map(|name| net.log(&name))
+                .all(|log| log.is_ok_and(|log| log.contains(&registered))))
+        })
+        .await
+        .unwrap();
+
+    // Some tenths of a second for each of three workers, so that one of them can be killed over it.
+    let input = dir.path().join("input");
+    let numbers = [10_000_000u64, 10_060_000].map(u64::to_le_bytes).concat();
+    fs::write(&input, &numbers).unwrap();
+    let guest = |name: &str| format!("{}/../node/guests/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    let (primes, summary, input) = (guest("primes"), guest("summary"), input.to_string_lossy());
+    let submit = |out: &str, more: &[&str]| {
+        let out = dir.path().join(out);
+        let common = [
+            "job",
+            "submit",
+            "--wasm",
+            &primes,
+            "--fuel",
+            "10000000000",
+            "--replication",
+            "3",
+            "--input",
+            &input,
+            "--wait",
+            "--out",
+        ];
+        let mut arguments: Vec<String> = common.map(str::to_owned).to_vec();
+        arguments.push(out.to_string_lossy().into_owned());
+        arguments.extend(more.iter().map(|part| (*part).to_owned()));
+        arguments
+    };
+    let run = async |testnet: &Testnet, arguments: Vec<String>| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        testnet.smartnode("user-1", &arguments).await.unwrap()
+    };
+    let [listed, summed] = expected(&numbers).await;
+
+    // Two tasks for three workers each: all five are needed, the liar too.
+    let one = submit("one", &["--input", &input]);
+    let (config, binary) = (
+        testnet.config("user-1").unwrap().to_owned(),
+        smartnode_binary().await.unwrap(),
+    );
+    let first = tokio::spawn(async move {
+        let config = config.to_string_lossy();
+        let mut arguments: Vec<&str> = one.iter().map(String::as_str).collect();
+        arguments.extend(["--config", &config]);
+        ask(&binary, &arguments, std::time::Duration::from_secs(120)).await
+    });
+    let dead = kill_one_at_work(&mut testnet).await;
+    first.await.unwrap().unwrap();
+    for task in ["0", "1"] {
+        assert_eq!(fs::read(dir.path().join("one").join(task)).unwrap(), listed);
+    }
+    let log = |name: &str| testnet.log(name).unwrap();
+    let accused = format!("worker={liar}");
+    assert!(
+        testnet.names(Role::Validator).any(|name| log(&name)
+            .lines()
+            .any(|line| line.contains("result is false") && line.contains(&accused))),
+        "the coordinator has found the liar"
+    );
+
+    // The same of two stages, with the three that are left and the liar.
+    run(&testnet, submit("two", &["--then", &summary])).await;
+    assert_eq!(fs::read(dir.path().join("two/0")).unwrap(), listed);
+    assert_eq!(fs::read(dir.path().join("two/1")).unwrap(), summed);
+
+    testnet
+        .until("the state update", |net| {
+            let call = Token::s_currentDistributionIdCall {};
+            Ok(!net.chain().read(net.deployment().token, &call)?.is_zero())
+        })
+        .await
+        .unwrap();
+    let core = testnet.deployment().core;
+    let reputation = |account| {
+        let call = Core::reputationOfCall { account };
+        testnet.chain().read(core, &call).unwrap()
+    };
+    assert!(reputation(liar) < 500, "lying costs reputation");
+    let honest: Vec<String> = testnet
+        .names(Role::Worker)
+        .filter(|name| *name != dead)
+        .collect();
+    for name in &honest {
+        assert_eq!(reputation(testnet.address(name).unwrap()), 501, "{name}");
+    }
+    let mut told = 0;
+    for name in testnet.names(Role::Validator) {
+        let request = Request::ClaimProof {
+            distribution_id: 1,
+            account: liar,
+        };
+        let peer = testnet.peer_id(&name).unwrap();
+        // A validator settles the update some moments after its execution.
+        while let Ok(answer) = false_worker.network().request(peer, request.clone()).await {
+            if let Response::ClaimProof { capacity, .. } = answer {
+                assert_eq!(capacity, 0, "the liar is unpaid");
+                told += 1;
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+    assert_eq!(told, 3);
+    testnet.stop().await.unwrap();
 }
 
 #[tokio::test]

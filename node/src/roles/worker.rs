@@ -267,6 +267,7 @@ impl Worker {
 
     /// Executes an order and keeps what came out.
     async fn execute(&self, id: B256, order: WorkOrder) -> Result<(), Refusal> {
+        info!(order = %id, workload = order.task.network(), "work begun");
         let executed = order.task.execute().await;
         let output = match executed {
             Ok(output) => output,

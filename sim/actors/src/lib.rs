@@ -1,0 +1,8 @@
+//! Participants that do not play by the rules: what an attacker would build, from the node's public library at its lowest
+//! layers. The product knows nothing of them.
+//!
+//! They run in both worlds: on the simulator's hosts, and on real sockets beside the processes of the local testnet.
+
+mod worker;
+
+pub use worker::{FalseWorker, Misdeed};
