@@ -28,6 +28,9 @@ use crate::error::TestnetError;
 /// Seconds between two blocks.
 pub const BLOCK_TIME_SECONDS: u64 = 1;
 
+/// Transactions that are sent before some are waited for.
+const SENT_AT_ONCE: usize = 90;
+
 /// A chain that mines a block each second and answers JSON-RPC at [`ChainHost::url`]. It ends when it is dropped.
 pub struct ChainHost {
     chain: Arc<Mutex<Chain>>,
@@ -95,6 +98,32 @@ impl ChainHost {
             lock(&self.chain)
                 .transact(from, TxKind::Create, init_code.clone(), U256::ZERO)
                 .map_err(TestnetError::set_up)?;
+        }
+        Ok(())
+    }
+
+    /// Sends calls from an account with so much gas each, and waits until the last of them is mined.
+    pub async fn send(
+        &self,
+        from: &PrivateKeySigner,
+        calls: &[(Address, primitives::Bytes)],
+        gas_limit: u64,
+    ) -> Result<(), TestnetError> {
+        let mut last = None;
+        for part in calls.chunks(SENT_AT_ONCE) {
+            for (to, data) in part {
+                let to = TxKind::Call(*to);
+                let sent = lock(&self.chain)
+                    .send_with_gas(from, to, data.clone(), U256::ZERO, gas_limit)
+                    .map_err(TestnetError::set_up)?;
+                last = Some(sent);
+            }
+            // The pool takes so many transactions of one account only.
+            while let Some(hash) = last
+                && lock(&self.chain).receipt(&hash).is_none()
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
         Ok(())
     }

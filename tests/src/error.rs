@@ -75,7 +75,8 @@ impl TestnetError {
         }
     }
 
-    pub(crate) fn set_up(reason: impl ToString) -> TestnetError {
+    /// Something that the network needs could not be had.
+    pub fn set_up(reason: impl ToString) -> TestnetError {
         TestnetError::SetUp(reason.to_string())
     }
 }

@@ -54,6 +54,11 @@ impl Plan {
         }
     }
 
+    /// Its keys.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Its PeerId.
     pub fn peer_id(&self) -> PeerId {
         self.identity.peer_id()

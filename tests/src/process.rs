@@ -42,7 +42,7 @@ pub async fn smartnode_binary() -> Result<PathBuf, TestnetError> {
         && !(is_test && binary.exists())
     {
         // No package is named, so that features are resolved as for the whole workspace and nothing is built twice.
-        let arguments = [
+        let mut arguments = vec![
             "build",
             "--quiet",
             "--manifest-path",
@@ -50,8 +50,11 @@ pub async fn smartnode_binary() -> Result<PathBuf, TestnetError> {
             "--bin",
             "smartnode",
         ];
+        if dir.ends_with("release") {
+            arguments.push("--release");
+        }
         let status = Command::new(cargo)
-            .args(arguments)
+            .args(&arguments)
             .status()
             .await
             .map_err(TestnetError::set_up)?;
@@ -159,6 +162,14 @@ impl NodeProcess {
             // An error means that it is gone already.
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
+    }
+
+    /// Resident memory in bytes, where the system tells (Linux).
+    pub fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kibibytes * 1024)
     }
 
     /// Ends the process at once (SIGKILL).

@@ -10,20 +10,14 @@ use alloy::{
     primitives::{Address, B256, U256, utils::format_ether},
     signers::local::PrivateKeySigner,
 };
-use libp2p::{PeerId, tcp};
-use smartnodes_actors::{FalseWorker, Misdeed};
+use libp2p::PeerId;
 use smartnodes_evm::{
     bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token},
     chain::{Chain, ChainConfig},
     deployment::{DeployParams, Deployment, DeploymentPlan, deploy_in_process},
     emission,
 };
-use smartnodes_node::{
-    clock::ChainClock,
-    keystore,
-    p2p::{P2pSettings, handshake::Role, upgrade},
-    signed::Domain,
-};
+use smartnodes_node::p2p::handshake::Role;
 use tokio::time::sleep;
 
 use crate::{
@@ -32,6 +26,8 @@ use crate::{
     layout::{Layout, Plan},
     process::{NodeProcess, ask, smartnode_binary},
 };
+
+mod outsiders;
 
 /// SNO that a user locks, in wei: the contracts' default.
 const USER_LOCK: u128 = 100 * SNO;
@@ -238,37 +234,9 @@ impl Testnet {
         }
     }
 
-    /// Adds a worker that cheats, on real sockets like the others.
-    pub fn add_false_worker(
-        &self,
-        misdeed: Misdeed,
-    ) -> Result<(Address, FalseWorker), TestnetError> {
-        let identity = keystore::generate();
-        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        let transport = upgrade(tcp, &identity).map_err(TestnetError::set_up)?;
-        let validators = self
-            .plans
-            .iter()
-            .filter(|plan| plan.role == Role::Validator);
-        let bootstrap = validators.map(|plan| plan.multiaddr().parse());
-        let address = identity.address();
-        let worker = FalseWorker::start(
-            misdeed,
-            identity,
-            transport,
-            bootstrap
-                .collect::<Result<_, _>>()
-                .map_err(TestnetError::set_up)?,
-            Domain {
-                chain_id: self.deployment.chain_id,
-                core: self.deployment.core,
-                coordinator: self.deployment.coordinator,
-            },
-            ChainClock::new(self.host.head().1),
-            &P2pSettings::default(),
-        )
-        .map_err(TestnetError::set_up)?;
-        Ok((address, worker))
+    /// Resident memory of a node's process, in bytes (Linux).
+    pub fn memory(&self, name: &str) -> Option<u64> {
+        self.running.get(name)?.memory()
     }
 
     /// What a node has logged so far.
@@ -306,6 +274,16 @@ impl Testnet {
 
     /// Gathers SNO from the workers for the first user, who registers, pays for a job, and gets its result.
     async fn paid_job(&mut self) -> Result<B256, TestnetError> {
+        let user = self.fund_user().await?;
+        let job = self.job(&user, Some(PAYMENT)).await?;
+        self.say(&format!(
+            "{user}: paid job {job} is complete, to be settled by the next update"
+        ));
+        Ok(job)
+    }
+
+    /// Gathers SNO from the workers for the first user, and registers it. What is left over pays for jobs.
+    pub async fn fund_user(&mut self) -> Result<String, TestnetError> {
         let Some(user) = self.names(Role::User).next() else {
             return Err(TestnetError::set_up("there is no user"));
         };
@@ -335,11 +313,7 @@ impl Testnet {
         }
         self.smartnode(&user, &["user", "register"]).await?;
         self.say(&format!("{user} is registered"));
-        let job = self.job(&user, Some(PAYMENT)).await?;
-        self.say(&format!(
-            "{user}: paid job {job} is complete, to be settled by the next update"
-        ));
-        Ok(job)
+        Ok(user)
     }
 
     async fn job(&mut self, user: &str, payment: Option<u128>) -> Result<B256, TestnetError> {
@@ -355,7 +329,7 @@ impl Testnet {
     }
 
     /// Waits until update `id` is executed and every worker has claimed from it.
-    async fn until_claimed(&mut self, id: u64) -> Result<(), TestnetError> {
+    pub async fn until_claimed(&mut self, id: u64) -> Result<(), TestnetError> {
         self.until(&format!("state update {id}"), |net| {
             let count = net
                 .host

@@ -3,6 +3,8 @@
 //!
 //! They run in both worlds: on the simulator's hosts, and on real sockets beside the processes of the local testnet.
 
+mod statement;
 mod worker;
 
+pub use statement::Speaker;
 pub use worker::{FalseWorker, Misdeed};

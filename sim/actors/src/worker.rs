@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use smartnodes_node::clock::ChainClock;
 use smartnodes_node::identity::Identity;
 use smartnodes_node::jobs::receipt::{Answer, WorkKind, WorkOrder};
-use smartnodes_node::p2p::handshake::{Role, RoleStatement, STATEMENT_LIFETIME_SECONDS};
+use smartnodes_node::p2p::handshake::Role;
 use smartnodes_node::p2p::wire::{Refusal, Request, Response};
 use smartnodes_node::p2p::{BoxedTransport, Event, Network, NetworkError, P2pSettings};
 use smartnodes_node::signed::{Domain, Signed};
@@ -14,6 +14,8 @@ use smartnodes_node::work::{NETWORKS, Task};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
+
+use crate::Speaker;
 
 /// Wait between two registrations with everyone connected.
 const REGISTER: Duration = Duration::from_secs(5);
@@ -63,9 +65,14 @@ impl FalseWorker {
         )?;
         let actor = Actor {
             misdeed,
-            identity,
-            domain,
-            clock,
+            speaker: Speaker {
+                identity,
+                role: Role::Worker,
+                networks: NETWORKS.map(str::to_owned).to_vec(),
+                capacity: CAPACITY,
+                domain,
+                clock,
+            },
             network: network.clone(),
         };
         let task = tokio::spawn(actor.run(bootstrap, events));
@@ -80,9 +87,7 @@ impl FalseWorker {
 
 struct Actor {
     misdeed: Misdeed,
-    identity: Identity,
-    domain: Domain,
-    clock: ChainClock,
+    speaker: Speaker,
     network: Network,
 }
 
@@ -121,20 +126,7 @@ impl Actor {
 
     async fn answer(&self, peer: PeerId, request: Request) -> Response {
         match request {
-            Request::Role { nonce } => {
-                let body = RoleStatement {
-                    role: Role::Worker,
-                    wallet: self.identity.address(),
-                    networks: NETWORKS.map(str::to_owned).to_vec(),
-                    capacity: CAPACITY,
-                    prover: self.identity.peer_id().to_bytes(),
-                    verifier: peer.to_bytes(),
-                    nonce,
-                    expires_at: self.clock.now() + STATEMENT_LIFETIME_SECONDS,
-                };
-                let signed = Signed::sign(body, &self.domain, &self.identity.wallet);
-                Response::Role(Box::new(signed))
-            }
+            Request::Role { nonce } => self.speaker.answer(peer, nonce),
             Request::Offer { .. } => Response::Accepted,
             Request::Work(order) => self.work(*order).await,
             _ => Response::Refused(Refusal::NotServed),
@@ -151,8 +143,9 @@ impl Actor {
         let Ok(output) = other_task(&order.task).execute().await else {
             return Response::Refused(Refusal::Busy);
         };
-        info!(%job, task, worker = %self.identity.address(), "false result given");
-        let result = Signed::sign(order.result(&output), &self.domain, &self.identity.wallet);
+        let Identity { wallet, .. } = &self.speaker.identity;
+        info!(%job, task, worker = %wallet.address(), "false result given");
+        let result = Signed::sign(order.result(&output), &self.speaker.domain, wallet);
         Response::Work(Box::new(Answer { result, output }))
     }
 }
