@@ -28,6 +28,8 @@ use crate::error::TestnetError;
 /// Seconds between two blocks.
 pub const BLOCK_TIME_SECONDS: u64 = 1;
 
+/// Gas for a call in another's name.
+const IMPERSONATED_GAS: u64 = 1_000_000;
 /// Transactions that are sent before some are waited for.
 const SENT_AT_ONCE: usize = 90;
 
@@ -124,6 +126,32 @@ impl ChainHost {
             {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+        }
+        Ok(())
+    }
+
+    /// Sends a call in the name of an account without its key, its gas paid for by `payer`, and waits until it is mined.
+    pub async fn impersonate<C: SolCall>(
+        &self,
+        from: Address,
+        payer: &PrivateKeySigner,
+        to: Address,
+        call: &C,
+    ) -> Result<(), TestnetError> {
+        let hash = {
+            let mut chain = lock(&self.chain);
+            let ether = U256::from(10).pow(U256::from(18));
+            chain
+                .send(payer, TxKind::Call(from), primitives::Bytes::new(), ether)
+                .and_then(|_| chain.mine_next().map_err(Into::into))
+                .map_err(TestnetError::set_up)?;
+            let data = call.abi_encode().into();
+            chain
+                .impersonate(from, TxKind::Call(to), data, U256::ZERO, IMPERSONATED_GAS)
+                .map_err(TestnetError::set_up)?
+        };
+        while lock(&self.chain).receipt(&hash).is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }

@@ -223,6 +223,54 @@ async fn replicas_outvote_a_liar_and_replace_a_worker_that_is_killed() {
 }
 
 #[tokio::test]
+async fn a_network_is_served_from_when_it_is_added_on_chain_until_it_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let testnet = Testnet::start(settings(dir.path(), 1, 600)).await.unwrap();
+    let core = testnet.deployment().core;
+    let name = "hash-chain/strict?segments=64";
+    let submit = async |nonce: &str| {
+        let arguments = [
+            "job",
+            "submit",
+            "--steps",
+            "20000",
+            "--network",
+            name,
+            "--nonce",
+            nonce,
+            "--wait",
+        ];
+        testnet.smartnode("user-1", &arguments).await
+    };
+    let refused = async |nonce: &str| match submit(nonce).await {
+        Err(TestnetError::Command { stderr, .. }) => {
+            assert!(stderr.contains("there is no network"), "{stderr}");
+        }
+        other => panic!("{other:?}"),
+    };
+    refused("1").await;
+    let add = Core::addNetworkCall { name: name.into() };
+    testnet.govern(core, &add).await.unwrap();
+    assert_eq!(submit("2").await.unwrap()["state"], "complete");
+    let listed = testnet
+        .smartnode("user-1", &["network", "list"])
+        .await
+        .unwrap();
+    let networks = listed["networks"].as_array().unwrap();
+    let id = networks
+        .iter()
+        .position(|network| network["name"] == name)
+        .unwrap();
+    assert_eq!(networks[id]["policy"]["segments"], 64);
+    let remove = Core::removeNetworkCall {
+        id: u8::try_from(id).unwrap(),
+    };
+    testnet.govern(core, &remove).await.unwrap();
+    refused("3").await;
+    testnet.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_process_is_refused_the_port_and_the_data_of_the_first() {
     let binary = smartnode_binary().await.unwrap();
     let dir = tempfile::tempdir().unwrap();

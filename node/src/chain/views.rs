@@ -259,6 +259,22 @@ impl ChainClient {
         Ok(time.saturating_to())
     }
 
+    /// Every network that was ever on the registry: its name, and whether it is active.
+    pub async fn networks(&self) -> Result<Vec<(String, bool)>, ChainError> {
+        let core = self.deployment().core;
+        let count: u64 = self
+            .view(core, Core::networkCountCall {})
+            .await?
+            .saturating_to();
+        let mut networks = Vec::new();
+        for id in 0..count {
+            let call = Core::networksCall { id: U256::from(id) };
+            let network = self.view(core, call).await?;
+            networks.push((network.name, network.active));
+        }
+        Ok(networks)
+    }
+
     /// Whether a network of this name is on the registry.
     pub async fn is_network(&self, name: &str) -> Result<bool, ChainError> {
         let call = Core::isNetworkCall {

@@ -16,6 +16,7 @@ mod error;
 mod init;
 mod job;
 mod keys;
+mod network;
 mod output;
 mod run;
 mod start;
@@ -60,6 +61,9 @@ enum Command {
     /// Ask for jobs, as a user
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Show the networks that jobs can be for
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// Manage the registration as a user
     #[command(subcommand)]
     User(wallet::UserCommand),
@@ -111,6 +115,7 @@ fn execute(command: Command, output: &Output) -> Result<(), CliError> {
         Command::Keys(command) => keys::keys(command, output),
         Command::Run(arg) => start::block_on(run::run(&arg.config, output)),
         Command::Job(command) => start::block_on(job::job(command, output)),
+        Command::Network(command) => start::block_on(network::network(command, output)),
         Command::User(command) => start::block_on(wallet::user(command, output)),
         Command::Transfer(args) => start::block_on(wallet::transfer(args, output)),
         Command::Deploy(args) => start::block_on(deploy::deploy(args, output)),

@@ -99,6 +99,17 @@ impl Testnet {
             .await
     }
 
+    /// Does what governance could have done after a vote and its delays: calls a contract as the timelock.
+    pub async fn govern<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+    ) -> Result<(), TestnetError> {
+        let payer = &self.plan("user-1")?.identity().wallet;
+        let timelock = self.deployment.timelock;
+        self.host.impersonate(timelock, payer, contract, call).await
+    }
+
     fn domain(&self) -> Domain {
         Domain {
             chain_id: self.deployment.chain_id,
