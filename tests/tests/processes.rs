@@ -18,7 +18,7 @@ use smartnodes_node::{
         handshake::Role,
         wire::{Request, Response},
     },
-    work::{Task, TaskKind, wasm::Wasm},
+    work::{Task, TaskKind, hash_chain::HashChain, wasm::Wasm},
 };
 use smartnodes_tests::{
     chain_host::{ChainHost, now},
@@ -267,6 +267,47 @@ async fn a_network_is_served_from_when_it_is_added_on_chain_until_it_is_removed(
     };
     testnet.govern(core, &remove).await.unwrap();
     refused("3").await;
+    testnet.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_jobs_state_and_result_can_be_asked_for_and_a_job_be_called_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let testnet = Testnet::start(settings(dir.path(), 1, 600)).await.unwrap();
+    let run = async |arguments: &[&str]| testnet.smartnode("user-1", arguments).await;
+    let submit = async |more: &[&str]| {
+        let shown = run(&[&["job", "submit", "--steps", "20000"], more].concat()).await;
+        shown.unwrap()["job"].as_str().unwrap().to_owned()
+    };
+    let done = submit(&["--tasks", "2", "--wait"]).await;
+    let shown = run(&["job", "status", &done]).await.unwrap();
+    assert_eq!(shown["state"], "complete");
+    assert_eq!(shown["workers"].as_array().unwrap().len(), 2);
+    let out = dir.path().join("results");
+    let out = out.to_string_lossy();
+    let shown = run(&["job", "result", &done, "--out", &out]).await.unwrap();
+    assert_eq!(shown["state"], "complete");
+    let task = Task {
+        kind: TaskKind::HashChain(HashChain { steps: 20_000 }),
+        input: 1u16.to_be_bytes().to_vec(),
+    };
+    let expected = task.execute().await.unwrap().output;
+    assert_eq!(
+        fs::read(dir.path().join("results/1")).unwrap(),
+        expected.as_slice()
+    );
+
+    // More workers than there are: it cannot end.
+    let stuck = submit(&["--replication", "3"]).await;
+    let shown = run(&["job", "status", &stuck]).await.unwrap();
+    assert_eq!(shown["state"], "pending");
+    let shown = run(&["job", "cancel", &stuck]).await.unwrap();
+    assert_eq!(shown["state"], "called off");
+    let shown = run(&["job", "status", &stuck]).await.unwrap();
+    assert_eq!(shown["state"], "failed");
+    assert_eq!(shown["reason"], "called off by its user");
+    let shown = run(&["job", "status", &format!("0x{}", "12".repeat(32))]).await;
+    assert_eq!(shown.unwrap()["state"], "unknown");
     testnet.stop().await.unwrap();
 }
 

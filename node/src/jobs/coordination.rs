@@ -263,3 +263,89 @@ impl Coordination {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::receipt::WorkKind;
+    use crate::testing::{answer, domain, job_request, wallet};
+
+    fn store() -> Store {
+        Store::open(redb::backends::InMemoryBackend::new()).expect("an empty database opens")
+    }
+
+    async fn kept(request: &JobRequest, id: B256, task: u16, worker: u8) -> KeptAnswer {
+        let kind = WorkKind::Job {
+            job: id,
+            task,
+            user: request.user,
+        };
+        let task = request.tasks[usize::from(task)].clone();
+        let answer = answer(wallet(1).address(), &wallet(worker), kind, task).await;
+        KeptAnswer {
+            answer,
+            is_false: worker == 13,
+        }
+    }
+
+    #[tokio::test]
+    async fn open_jobs_and_their_answers_survive_a_restart() {
+        let store = store();
+        let request = job_request(&wallet(9), 1, 0, 2);
+        let id = request.body.job_id(&domain());
+        let before = Coordination::open(store.clone()).expect("opens");
+        assert!(before.admit(id, request.clone(), 4).expect("stored"));
+        for (task, worker) in [(0, 11), (0, 13), (1, 12)] {
+            let answer = kept(&request.body, id, task, worker).await;
+            before.keep(id, task, answer).expect("stored");
+        }
+        let after = Coordination::open(store).expect("opens");
+        assert_eq!(after.ids(), [id]);
+        assert_eq!(after.job(id).map(|job| job.round), Some(4));
+        let answers = after.answers(id, 0);
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers.iter().filter(|kept| kept.is_false).count(), 1);
+        assert_eq!(after.answers(id, 1).len(), 1);
+        assert_eq!(after.free_jobs(wallet(9).address(), 4), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closed_job_leaves_no_rows_and_a_failed_one_its_reason_for_a_time() {
+        let store = store();
+        let jobs = Coordination::open(store.clone()).expect("opens");
+        let ids: Vec<B256> = [1, 2]
+            .map(|nonce| {
+                let request = job_request(&wallet(9), nonce, 0, 1);
+                let id = request.body.job_id(&domain());
+                assert!(jobs.admit(id, request, 4).expect("stored"));
+                id
+            })
+            .to_vec();
+        let request = job_request(&wallet(9), 1, 0, 1).body;
+        let answer = kept(&request, ids[0], 0, 11).await;
+        jobs.keep(ids[0], 0, answer).expect("stored");
+        jobs.close(ids[0]).expect("stored");
+        jobs.give_up(ids[1], "no worker").expect("stored");
+        jobs.give_up(ids[1], "another reason").expect("stored");
+        jobs.close(ids[1]).expect("stored");
+        assert!(jobs.ids().is_empty());
+        let rows = store
+            .scan::<ciborium::Value>(Table::Jobs)
+            .expect("reads")
+            .len();
+        assert_eq!(rows, 1);
+        let reason = |jobs: &Coordination| {
+            let job = jobs.known(ids[1]).expect("reads")?;
+            job.failed
+        };
+        assert_eq!(reason(&jobs).as_deref(), Some("no worker"));
+        jobs.forget_failed(4 + FAILED_JOBS_KEPT_ROUNDS)
+            .expect("stored");
+        assert!(reason(&jobs).is_some());
+        jobs.forget_failed(5 + FAILED_JOBS_KEPT_ROUNDS)
+            .expect("stored");
+        assert!(reason(&jobs).is_none());
+        let again = Coordination::open(store).expect("opens");
+        assert!(again.ids().is_empty());
+    }
+}

@@ -300,3 +300,101 @@ pub(super) fn done(request: &JobRequest, answers: &[KeptAnswer]) -> Option<TaskD
         Verdict::Missing(_) | Verdict::Disputed => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{job_request, signed_answer, wallet};
+    use crate::work::TaskOutput;
+
+    fn request(replication: u8) -> JobRequest {
+        JobRequest {
+            replication,
+            ..job_request(&wallet(9), 1, 0, 1).body
+        }
+    }
+
+    /// An answer of a worker: which result it has, and whether it is known to be false. Signatures are not looked at.
+    fn kept(worker: u8, result: u8, is_false: bool) -> KeptAnswer {
+        let task = request(1).tasks[0].clone();
+        let kind = WorkKind::Job {
+            job: B256::ZERO,
+            task: 0,
+            user: Address::ZERO,
+        };
+        let output = TaskOutput {
+            output: B256::repeat_byte(result),
+            proof: crate::work::TaskProof::Matmul(crate::work::matmul::Product {
+                entries: Vec::new(),
+            }),
+        };
+        let answer = signed_answer(Address::ZERO, &wallet(worker), kind, task, output);
+        KeptAnswer { answer, is_false }
+    }
+
+    fn missing(replication: u8, answers: &[KeptAnswer]) -> Option<usize> {
+        match verdict(&request(replication), answers) {
+            Verdict::Missing(missing) => Some(missing),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_task_is_done_when_all_its_workers_have_answered_and_more_than_half_agree() {
+        let one_lies = [kept(1, 7, false), kept(2, 8, true), kept(3, 7, false)];
+        let Verdict::Done(done) = verdict(&request(3), &one_lies) else {
+            panic!("two of three agree")
+        };
+        assert_eq!(done.output.output, B256::repeat_byte(7));
+        assert_eq!(done.by.len(), 2);
+        assert_eq!(missing(3, &one_lies[..1]), Some(2));
+        assert_eq!(missing(3, &one_lies[..2]), Some(1), "the liar has answered");
+        let two_lie = [kept(1, 7, false), kept(2, 8, true), kept(3, 8, true)];
+        assert_eq!(missing(3, &two_lie), Some(1), "no majority yet");
+        assert_eq!(missing(2, &[kept(1, 7, false)]), Some(1));
+        assert_eq!(missing(1, &[kept(1, 7, true)]), Some(1));
+    }
+
+    #[test]
+    fn results_that_differ_are_disputed_even_if_a_majority_agrees() {
+        let answers = [kept(1, 7, false), kept(2, 8, false), kept(3, 7, false)];
+        assert!(matches!(verdict(&request(3), &answers), Verdict::Disputed));
+    }
+
+    proptest! {
+        #[test]
+        fn no_result_rests_on_a_false_answer_or_on_a_minority(
+            replication in 1u8..=REPLICATION_MAX,
+            answers in prop::collection::vec((7u8..9, any::<bool>()), 0..12),
+        ) {
+            let answers: Vec<KeptAnswer> = answers
+                .iter()
+                .zip(20u8..)
+                .map(|((result, is_false), worker)| kept(worker, *result, *is_false))
+                .collect();
+            let request = request(replication);
+            if let Some(done) = done(&request, &answers) {
+                prop_assert!(done.by.len() >= request.majority());
+                prop_assert!(done.by.len() <= usize::from(replication));
+                for result in &done.by {
+                    let from = answers.iter().find(|kept| kept.answer.result == *result);
+                    prop_assert!(from.is_some_and(|kept| !kept.is_false));
+                }
+            } else {
+                let standing = answers.iter().filter(|kept| !kept.is_false).count();
+                let outputs: BTreeSet<B256> = answers
+                    .iter()
+                    .filter(|kept| !kept.is_false)
+                    .map(|kept| kept.answer.result.body.output)
+                    .collect();
+                prop_assert!(
+                    outputs.len() > 1
+                        || standing < request.majority()
+                        || answers.len() < usize::from(replication)
+                );
+            }
+        }
+    }
+}
