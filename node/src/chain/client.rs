@@ -21,8 +21,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    endpoints::Endpoints, error::ChainError, journal::Journal, revert::Reason,
-    transactions::NonceOwner,
+    endpoints::Endpoints, error::ChainError, journal::Journal, nonces::NonceOwner, revert::Reason,
 };
 use crate::store::Store;
 
@@ -110,17 +109,7 @@ impl ChainClient {
 
     async fn check_deployment(&self) -> Result<(), ChainError> {
         let deployment = self.deployment();
-        let found = self
-            .request("eth_chainId", |provider| async move {
-                provider.get_chain_id().await
-            })
-            .await?;
-        if found != deployment.chain_id {
-            return Err(ChainError::WrongChain {
-                expected: deployment.chain_id,
-                found,
-            });
-        }
+        self.check_endpoints().await?;
         let contracts = [
             ("Core", deployment.core),
             ("the Coordinator", deployment.coordinator),
@@ -242,29 +231,32 @@ impl ChainClient {
             let Some((place, provider)) = self.inner.endpoints.current() else {
                 return Err(ChainError::NoEndpoint);
             };
-            let reason = match timeout(limit, make(provider)).await {
-                Ok(Ok(value)) => return Ok(Ok(value)),
-                Ok(Err(RpcError::ErrorResp(payload))) if !payload.is_retry_err() => {
-                    return Ok(Err(payload));
-                }
-                Ok(Err(RpcError::NullResp)) => {
-                    return Err(ChainError::Response {
-                        method,
-                        reason: "null".to_owned(),
-                    });
-                }
-                Ok(Err(RpcError::Transport(TransportErrorKind::NonRetryable(error))))
-                    if self.inner.endpoints.count() == 1 =>
-                {
-                    return Err(ChainError::Unreachable {
-                        method,
-                        attempts,
-                        reason: error.to_string(),
-                    });
-                }
-                // Also an answer that cannot be read: a proxy's error page, or a connection cut short.
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {limit:?}"),
+            let reason = match self.foreign(place).await {
+                Some(reason) => reason,
+                None => match timeout(limit, make(provider)).await {
+                    Ok(Ok(value)) => return Ok(Ok(value)),
+                    Ok(Err(RpcError::ErrorResp(payload))) if !payload.is_retry_err() => {
+                        return Ok(Err(payload));
+                    }
+                    Ok(Err(RpcError::NullResp)) => {
+                        return Err(ChainError::Response {
+                            method,
+                            reason: "null".to_owned(),
+                        });
+                    }
+                    Ok(Err(RpcError::Transport(TransportErrorKind::NonRetryable(error))))
+                        if self.inner.endpoints.count() == 1 =>
+                    {
+                        return Err(ChainError::Unreachable {
+                            method,
+                            attempts,
+                            reason: error.to_string(),
+                        });
+                    }
+                    // Also an answer that cannot be read: a proxy's error page, or a connection cut short.
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("no answer within {limit:?}"),
+                },
             };
             if attempts == REQUEST_ATTEMPTS * self.inner.endpoints.count() as u32 {
                 return Err(ChainError::Unreachable {

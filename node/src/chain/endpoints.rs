@@ -1,18 +1,14 @@
 //! Several RPC endpoints of one chain: which of them is asked, and whether they tell the same story.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     network::{BlockResponse, Ethereum},
-    primitives::{B256, Bytes},
     providers::{Provider, RootProvider},
     rpc::{
         client::RpcClient,
-        types::{TransactionInput, TransactionRequest},
+        types::{TransactionInput, TransactionReceipt, TransactionRequest},
     },
     sol_types::SolCall,
     transports::TransportResult,
@@ -21,7 +17,7 @@ use smartnodes_evm::bindings::SmartnodesCoordinator as Coordinator;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{client::ChainClient, error::ChainError, views::Head};
+use super::{client::ChainClient, error::ChainError, journal::Pending, views::Head};
 
 /// An endpoint whose latest block is this much older (seconds) than that of the others lags.
 const LAG_SECONDS: u64 = 60;
@@ -30,11 +26,15 @@ const LAG_SECONDS: u64 = 60;
 pub(super) struct Endpoints {
     providers: Vec<RootProvider<Ethereum>>,
     current: AtomicUsize,
+    /// Which of them have said that they serve the deployment's chain. One that was silent at the start is asked when
+    /// its turn comes.
+    verified: Vec<AtomicBool>,
 }
 
 impl Endpoints {
     pub(super) fn new(clients: Vec<RpcClient>) -> Self {
         Self {
+            verified: clients.iter().map(|_| AtomicBool::new(false)).collect(),
             providers: clients.into_iter().map(RootProvider::new).collect(),
             current: AtomicUsize::new(0),
         }
@@ -69,9 +69,6 @@ impl Endpoints {
     }
 }
 
-/// What an endpoint says of one block: its hash, and the state of the round in it.
-type Story = (B256, Bytes);
-
 impl ChainClient {
     /// Compares the endpoints, where there are several: their latest blocks, and what they say of a block that all of
     /// them should agree on, as deep as the confirmations that the node waits for. An endpoint that lags, is silent or
@@ -85,38 +82,12 @@ impl ChainClient {
         if endpoints.count() < 2 {
             return Ok(());
         }
-        let heads = self
-            .ask_all(|provider| async move {
-                let latest = BlockNumberOrTag::Latest;
-                Ok(provider
-                    .get_block_by_number(latest)
-                    .await?
-                    .map(|block| Head {
-                        number: block.header().number,
-                        timestamp: block.header().timestamp,
-                    }))
-            })
-            .await;
-        let known: Vec<Head> = heads.iter().copied().flatten().collect();
-        let Some(reference) = reference(&known) else {
+        let heads = self.heads().await;
+        let Some(lowest) = heads.iter().flatten().map(|head| head.number).min() else {
             // Nobody answers: the next request says so.
             return Ok(());
         };
-        let lags = |head: &Head| head.timestamp + LAG_SECONDS < reference.timestamp;
-        for (place, head) in heads.iter().enumerate() {
-            if let Some(head) = head.filter(lags) {
-                let behind = reference.timestamp - head.timestamp;
-                warn!(place, block = head.number, behind, "an RPC endpoint lags");
-            }
-        }
-        let lowest = known
-            .iter()
-            .filter(|head| !lags(head))
-            .map(|head| head.number)
-            .min();
-        let number = lowest
-            .unwrap_or(reference.number)
-            .saturating_sub(self.settings().confirmations);
+        let number = lowest.saturating_sub(self.settings().confirmations);
         let coordinator = self.deployment().coordinator;
         let stories = self
             .ask_all(|provider| async move {
@@ -133,30 +104,199 @@ impl ChainClient {
                 Ok(Some((block.header().hash, status)))
             })
             .await;
-        let fit = |place: usize| heads[place].is_some_and(|head| !lags(&head));
-        self.judge(number, &stories, fit)
+        let fit = |place: usize| heads[place].is_some();
+        self.majority(number, &stories, fit).map(drop)
     }
 
-    /// Moves away from an endpoint that is not with the majority.
-    fn judge(
+    /// The latest blocks of the endpoints that answer and keep up.
+    async fn heads(&self) -> Vec<Option<Head>> {
+        let mut heads = self
+            .ask_all(|provider| async move {
+                let latest = BlockNumberOrTag::Latest;
+                Ok(provider
+                    .get_block_by_number(latest)
+                    .await?
+                    .map(|block| Head {
+                        number: block.header().number,
+                        timestamp: block.header().timestamp,
+                    }))
+            })
+            .await;
+        let known: Vec<Head> = heads.iter().copied().flatten().collect();
+        let Some(reference) = reference(&known) else {
+            return heads;
+        };
+        for (place, entry) in heads.iter_mut().enumerate() {
+            if let Some(head) =
+                entry.filter(|head| head.timestamp + LAG_SECONDS < reference.timestamp)
+            {
+                let behind = reference.timestamp - head.timestamp;
+                warn!(place, block = head.number, behind, "an RPC endpoint lags");
+                *entry = None;
+            }
+        }
+        heads
+    }
+
+    /// What the endpoints say that have block `at_least` and keep up: the answer of more than half of them. Where there
+    /// is one endpoint, it is believed. `method` is for the error if none answers.
+    ///
+    /// # Errors
+    /// [`ChainError::Contradiction`] if no majority agrees.
+    pub(super) async fn agreed<T: PartialEq, F>(
+        &self,
+        method: &'static str,
+        at_least: u64,
+        ask: impl Fn(RootProvider<Ethereum>) -> F,
+    ) -> Result<T, ChainError>
+    where
+        F: Future<Output = TransportResult<T>>,
+    {
+        if self.inner.endpoints.count() < 2 {
+            return self.request(method, ask).await;
+        }
+        let heads = self.heads().await;
+        let has = |place: usize| heads[place].is_some_and(|head| head.number >= at_least);
+        let mut answers = self
+            .ask_all(|provider| {
+                let asked = ask(provider);
+                async move { asked.await.map(Some) }
+            })
+            .await;
+        for (place, answer) in answers.iter_mut().enumerate() {
+            if !has(place) {
+                *answer = None;
+            }
+        }
+        match self.majority(at_least, &answers, has)? {
+            Some(place) => match answers.swap_remove(place) {
+                Some(answer) => Ok(answer),
+                None => self.request(method, ask).await,
+            },
+            None => self.request(method, ask).await,
+        }
+    }
+
+    /// Whether the endpoints bear a receipt out: they agree on it, and its block is on chain.
+    pub(super) async fn borne_out(
+        &self,
+        receipt: &TransactionReceipt,
+        block: u64,
+    ) -> Result<bool, ChainError> {
+        let hash = receipt.transaction_hash;
+        let said = Some((receipt.block_hash, receipt.status()));
+        let agreed = if self.inner.endpoints.count() < 2 {
+            said
+        } else {
+            self.agreed("eth_getTransactionReceipt", block, |provider| async move {
+                let receipt = provider.get_transaction_receipt(hash).await?;
+                Ok(receipt.map(|receipt| (receipt.block_hash, receipt.status())))
+            })
+            .await?
+        };
+        let on_chain = self.block_hash(block).await?;
+        let true_one = agreed == said && on_chain.is_some() && on_chain == receipt.block_hash;
+        if !true_one {
+            warn!(%hash, block, "the chain does not bear out a receipt");
+        }
+        Ok(true_one)
+    }
+
+    /// Whether any endpoint has a receipt of one of these transactions. Moves on to one that has.
+    pub(super) async fn known_anywhere(&self, pending: &Pending) -> bool {
+        let endpoints = &self.inner.endpoints;
+        if endpoints.count() < 2 {
+            return false;
+        }
+        for attempt in &pending.attempts {
+            let hash = attempt.hash;
+            let known = self
+                .ask_all(|provider| async move { provider.get_transaction_receipt(hash).await })
+                .await;
+            if let Some(place) = known.iter().position(Option::is_some) {
+                warn!(%hash, place, "an RPC endpoint has a receipt that another one hides");
+                if let Some((current, _)) = endpoints.current() {
+                    endpoints.choose(current, place);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Refuses to begin with an endpoint of another chain.
+    pub(super) async fn check_endpoints(&self) -> Result<(), ChainError> {
+        let expected = self.deployment().chain_id;
+        let ids = self
+            .ask_all(|provider| async move { provider.get_chain_id().await.map(Some) })
+            .await;
+        for (id, verified) in ids.iter().zip(&self.inner.endpoints.verified) {
+            match id {
+                Some(found) if *found != expected => {
+                    return Err(ChainError::WrongChain {
+                        expected,
+                        found: *found,
+                    });
+                }
+                Some(_) => verified.store(true, Ordering::Relaxed),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Why an endpoint must not be asked, if it must not: it has not said yet that it serves the deployment's chain.
+    pub(super) async fn foreign(&self, place: usize) -> Option<String> {
+        let endpoints = &self.inner.endpoints;
+        let verified = endpoints.verified.get(place)?;
+        if verified.load(Ordering::Relaxed) {
+            return None;
+        }
+        let limit = self.settings().request_timeout;
+        let provider = endpoints.providers.get(place)?;
+        let expected = self.deployment().chain_id;
+        match timeout(limit, provider.get_chain_id()).await {
+            Ok(Ok(found)) if found == expected => {
+                verified.store(true, Ordering::Relaxed);
+                None
+            }
+            Ok(Ok(found)) => {
+                warn!(
+                    place,
+                    found, expected, "an RPC endpoint serves another chain; correct chain.rpc"
+                );
+                Some(format!("it serves chain {found}, not {expected}"))
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {limit:?}")),
+        }
+    }
+
+    /// The place of a story that the majority tells; `None` if nobody tells any. Moves away from an endpoint that is not
+    /// with the majority.
+    fn majority<T: PartialEq>(
         &self,
         number: u64,
-        stories: &[Option<Story>],
+        stories: &[Option<T>],
         fit: impl Fn(usize) -> bool,
-    ) -> Result<(), ChainError> {
-        let mut supporters: BTreeMap<&Story, usize> = BTreeMap::new();
-        for story in stories.iter().flatten() {
-            *supporters.entry(story).or_default() += 1;
+    ) -> Result<Option<usize>, ChainError> {
+        let answers = stories.iter().flatten().count();
+        if answers == 0 {
+            return Ok(None);
         }
-        let answers: usize = supporters.values().sum();
-        let majority = supporters
-            .into_iter()
-            .find(|(_, count)| 2 * count > answers)
-            .map(|(story, _)| story);
-        let Some(majority) = majority else {
-            if answers == 0 {
-                return Ok(());
-            }
+        let supporters = |story: &T| {
+            stories
+                .iter()
+                .flatten()
+                .filter(|other| *other == story)
+                .count()
+        };
+        let place = stories.iter().position(|story| {
+            story
+                .as_ref()
+                .is_some_and(|story| 2 * supporters(story) > answers)
+        });
+        let Some(majority) = place.and_then(|place| stories[place].as_ref()) else {
             return Err(ChainError::Contradiction {
                 block: number,
                 answers,
@@ -179,7 +319,7 @@ impl ChainClient {
         {
             endpoints.choose(place, better);
         }
-        Ok(())
+        Ok(place)
     }
 
     /// Asks every endpoint the same; those that fail, or are silent, have no answer.

@@ -39,7 +39,7 @@ pub enum Intent {
         /// The hash voted for.
         hash: B256,
     },
-    /// Executes a proposal; identified by round and number.
+    /// Executes a proposal.
     Execute {
         /// The open round.
         round: u64,
@@ -56,6 +56,16 @@ pub enum Intent {
         capacity: U256,
         /// Merkle proof.
         proof: Vec<B256>,
+    },
+    /// Collects the SNO that waits for this wallet ([`ChainClient::credits`](super::ChainClient::credits)).
+    WithdrawSno {
+        /// The last distribution when it was seen waiting: what later ones add is collected by another intent.
+        distribution_id: u64,
+    },
+    /// Collects the ETH that waits for this wallet, as [`Intent::WithdrawSno`] does the SNO.
+    WithdrawEth {
+        /// The last distribution when it was seen waiting.
+        distribution_id: u64,
     },
     /// Registers the wallet as a user.
     CreateUser {
@@ -105,8 +115,13 @@ impl Intent {
         matches!(self, Intent::OpenRound { .. })
     }
 
-    /// `user_key_hash` is the wallet's credential as a user, which only [`Intent::RequestJob`] needs.
-    pub(super) fn call(&self, deployment: &Deployment, user_key_hash: B256) -> Call {
+    /// `wallet` is the sender, `user_key_hash` its credential as a user, which only [`Intent::RequestJob`] needs.
+    pub(super) fn call(
+        &self,
+        deployment: &Deployment,
+        wallet: Address,
+        user_key_hash: B256,
+    ) -> Call {
         let (to, input) = match self {
             Intent::OpenRound { .. } => (
                 deployment.coordinator,
@@ -147,6 +162,13 @@ impl Intent {
                     proof: proof.clone(),
                 }
                 .abi_encode(),
+            ),
+            Intent::WithdrawSno { .. } => {
+                (deployment.token, Token::withdrawSnoCall {}.abi_encode())
+            }
+            Intent::WithdrawEth { .. } => (
+                deployment.token,
+                Token::withdrawEthCall { to: wallet }.abi_encode(),
             ),
             Intent::CreateUser { key_hash } => (
                 deployment.core,
@@ -207,12 +229,24 @@ impl Intent {
                 number,
                 hash,
             } => ("vote", (*round, U256::from(*number), *hash).abi_encode()),
-            Intent::Execute { round, number, .. } => {
-                ("execute", (*round, U256::from(*number)).abi_encode())
-            }
+            // A reorganisation may leave another proposal under the same number.
+            Intent::Execute {
+                round,
+                number,
+                update,
+            } => (
+                "execute",
+                (*round, U256::from(*number), keccak256(update.abi_encode())).abi_encode(),
+            ),
             Intent::Claim {
                 distribution_id, ..
             } => ("claim", distribution_id.abi_encode()),
+            Intent::WithdrawSno { distribution_id } => {
+                ("withdraw-sno", distribution_id.abi_encode())
+            }
+            Intent::WithdrawEth { distribution_id } => {
+                ("withdraw-eth", distribution_id.abi_encode())
+            }
             Intent::CreateUser { key_hash } => ("create-user", key_hash.abi_encode()),
             Intent::CreateValidator { key_hash } => ("create-validator", key_hash.abi_encode()),
             Intent::RequestJob { job_hash, .. } => ("request-job", job_hash.abi_encode()),
@@ -246,6 +280,8 @@ impl fmt::Display for Intent {
             Intent::Claim {
                 distribution_id, ..
             } => write!(f, "claim from distribution {distribution_id}"),
+            Intent::WithdrawSno { .. } => write!(f, "collect the SNO that waits"),
+            Intent::WithdrawEth { .. } => write!(f, "collect the ETH that waits"),
             Intent::CreateUser { .. } => write!(f, "register as a user"),
             Intent::CreateValidator { .. } => write!(f, "register as a validator"),
             Intent::RequestJob {
@@ -273,7 +309,27 @@ mod tests {
             amount,
             reference,
         };
+        let execute = |round, number, total| Intent::Execute {
+            round,
+            number,
+            update: StateUpdate {
+                merkleRoot: a,
+                totalCapacity: U256::from(total),
+                validatorsToRemove: Vec::new(),
+                jobIds: Vec::new(),
+                workersHash: a,
+                capacitiesHash: a,
+                reputationChanges: Vec::new(),
+            },
+        };
         let intents = [
+            execute(1, 1, 5),
+            execute(1, 1, 6),
+            execute(1, 2, 5),
+            execute(2, 1, 5),
+            Intent::WithdrawSno { distribution_id: 1 },
+            Intent::WithdrawSno { distribution_id: 2 },
+            Intent::WithdrawEth { distribution_id: 1 },
             Intent::OpenRound { round: 1 },
             Intent::OpenRound { round: 2 },
             Intent::Propose { round: 1, hash: a },

@@ -123,6 +123,17 @@ pub struct ExecutedUpdate {
     pub executor: Address,
     /// The number of its block.
     pub block: u64,
+    /// The hash of its block.
+    pub block_hash: B256,
+}
+
+/// What waits for an account in the token contract, in wei.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credits {
+    /// SNO.
+    pub sno: u128,
+    /// ETH.
+    pub eth: u128,
 }
 
 /// The workers' share of an executed update.
@@ -356,14 +367,25 @@ impl ChainClient {
         }))
     }
 
-    /// The state updates executed in block `from_block` or later, oldest first.
+    /// The hash of a block; `None` if the chain is not that long.
+    pub async fn block_hash(&self, number: u64) -> Result<Option<B256>, ChainError> {
+        let block = self
+            .request("eth_getBlockByNumber", |provider| async move {
+                provider.get_block_by_number(number.into()).await
+            })
+            .await?;
+        Ok(block.map(|block| block.header().hash))
+    }
+
+    /// The state updates executed from block `first` to block `last`, oldest first. Where there are several endpoints,
+    /// most of those that have block `last` say so.
     pub async fn executed_updates(
         &self,
-        from_block: u64,
+        first: u64,
+        last: u64,
     ) -> Result<Vec<ExecutedUpdate>, ChainError> {
-        let last = self.head().await?.number;
         let mut updates = Vec::new();
-        let mut from = from_block;
+        let mut from = first;
         while from <= last {
             let to = last.min(from.saturating_add(LOG_BLOCKS_MAX - 1));
             updates.extend(self.executed_between(from, to).await?);
@@ -384,9 +406,14 @@ impl ChainClient {
             .from_block(from)
             .to_block(to);
         let mut logs = self
-            .request(METHOD, |provider| {
+            .agreed(METHOD, to, |provider| {
                 let filter = filter.clone();
-                async move { provider.get_logs(&filter).await }
+                async move {
+                    let mut logs = provider.get_logs(&filter).await?;
+                    // Only some endpoints say it, which is no contradiction.
+                    logs.iter_mut().for_each(|log| log.block_timestamp = None);
+                    Ok(logs)
+                }
             })
             .await?;
         logs.retain(|log| !log.removed);
@@ -406,6 +433,9 @@ impl ChainClient {
                     executor: event.executor,
                     block: log
                         .block_number
+                        .ok_or_else(|| unexpected("a log without a block".to_owned()))?,
+                    block_hash: log
+                        .block_hash
                         .ok_or_else(|| unexpected("a log without a block".to_owned()))?,
                 })
             })
@@ -450,6 +480,17 @@ impl ChainClient {
             },
         )
         .await
+    }
+
+    /// What waits for `account` to be collected.
+    pub async fn credits(&self, account: Address) -> Result<Credits, ChainError> {
+        let found = self
+            .view(self.deployment().token, Token::s_creditsCall { account })
+            .await?;
+        Ok(Credits {
+            sno: found.sno.to(),
+            eth: found.eth,
+        })
     }
 
     /// SNO of `account`, in wei, without what it has locked.

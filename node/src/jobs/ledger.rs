@@ -203,6 +203,40 @@ impl Ledger {
         self.unsettled.retain(|_, kept| kept.settled_in.is_none());
         Ok(())
     }
+
+    /// Takes back [`Ledger::settle`] of an update that a reorganisation has dropped, in one durable write. Receipts that
+    /// were given up for those of the update come back from whoever holds them.
+    pub fn unsettle(
+        &mut self,
+        receipts: &[(B256, B256)],
+        distribution_id: u64,
+    ) -> Result<(), StoreError> {
+        let mut returned = Vec::new();
+        let mut slots = Vec::new();
+        for (id, slot) in receipts {
+            if self.settled(*slot)? == Some(distribution_id) {
+                slots.push(slot_key(*slot));
+            }
+            let kept = self.store.get::<Kept>(Table::Receipts, id.as_slice())?;
+            if let Some(mut kept) = kept
+                && kept.settled_in == Some(distribution_id)
+            {
+                kept.settled_in = None;
+                returned.push((*id, kept));
+            }
+        }
+        self.store.write(|batch| {
+            for slot in &slots {
+                batch.delete(Table::Meta, slot)?;
+            }
+            for (id, kept) in &returned {
+                batch.put(Table::Receipts, id.as_slice(), kept)?;
+            }
+            Ok(())
+        })?;
+        self.unsettled.extend(returned);
+        Ok(())
+    }
 }
 
 fn job_key(job: B256) -> Vec<u8> {

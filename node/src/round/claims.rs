@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
+use serde::{Deserialize, Serialize};
 use smartnodes_evm::reward_tree::{RewardTree, verify};
 use tracing::{debug, info, warn};
 
-use super::settle::distribution_payload;
+use super::payloads::distribution_payload;
 use super::timing::Timing;
 use crate::chain::{ChainError, Distribution, Intent};
 use crate::p2p::handshake::Role;
@@ -16,6 +17,8 @@ use crate::p2p::wire::{Refusal, Request, Response};
 use crate::roles::context::Context;
 use crate::store::{Store, StoreError, Table};
 
+/// How many of the latest distributions are looked at again after they were claimed.
+const RECHECKED: u64 = 2;
 /// Trees kept in memory; older ones are built again when they are asked for.
 const TREES_MAX: usize = 8;
 
@@ -47,6 +50,14 @@ impl Trees {
             .and_then(|tree| tree.proof(account))
             .ok_or(Refusal::NotFound)?;
         Ok((*capacity, proof))
+    }
+
+    /// Forgets a distribution that a reorganisation has dropped: its id may come to stand for another one.
+    pub(crate) fn forget(&self, distribution: u64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&distribution);
     }
 
     fn served(&self, store: &Store, distribution: u64) -> Result<Arc<Served>, Refusal> {
@@ -116,23 +127,36 @@ fn claimed_key(distribution: u64) -> Vec<u8> {
     [b"claimed/".as_slice(), &distribution.to_be_bytes()].concat()
 }
 
-/// Claims what has not been claimed.
+/// How a claim ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ended {
+    /// Root of the distribution: after a reorganisation another one may have its id.
+    root: B256,
+    /// Whether there was a share in it.
+    share: bool,
+}
+
+/// Claims what has not been claimed. The latest distributions are looked at again, for a reorganisation may have
+/// dropped them or the claim.
 async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
     const NEXT: &[u8] = b"next-claim";
+    ctx.chain.redo_undone().await?;
     let mut next = ctx.store.get::<u64>(Table::Meta, NEXT)?.unwrap_or(1);
     let count = ctx.chain.distribution_count().await?;
     let mut first_error = None;
     for id in next..=count {
-        if ctx.store.get::<bool>(Table::Meta, &claimed_key(id))? == Some(true) {
-            continue;
-        }
         match claim(ctx, id).await {
-            Ok(()) => ctx.store.put(Table::Meta, &claimed_key(id), &true)?,
+            Ok(ended) => ctx.store.put(Table::Meta, &claimed_key(id), &ended)?,
             // One distribution that cannot be claimed now must not hold up the others.
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    while next <= count && ctx.store.get::<bool>(Table::Meta, &claimed_key(next))? == Some(true) {
+    while next + RECHECKED <= count
+        && ctx
+            .store
+            .get::<Ended>(Table::Meta, &claimed_key(next))?
+            .is_some()
+    {
         ctx.store.delete(Table::Meta, &claimed_key(next))?;
         next += 1;
         ctx.store.put(Table::Meta, NEXT, &next)?;
@@ -141,17 +165,24 @@ async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
 }
 
 /// Claims one distribution, or finds that there is nothing to claim.
-async fn claim(ctx: &Context, id: u64) -> Result<(), ClaimError> {
+async fn claim(ctx: &Context, id: u64) -> Result<Ended, ClaimError> {
     let account = ctx.address();
-    if ctx.chain.claimed(id, account).await? {
-        return Ok(());
-    }
     let Some(distribution) = ctx.chain.distribution(id).await? else {
-        return Ok(());
+        // Gone by a reorganisation since it was counted.
+        return Err(ClaimError::NoProof(id));
     };
+    let root = distribution.merkle_root;
+    if ctx.chain.claimed(id, account).await? {
+        return Ok(Ended { root, share: true });
+    }
+    let before = ctx.store.get::<Ended>(Table::Meta, &claimed_key(id))?;
+    if before == Some(Ended { root, share: false }) {
+        return Ok(Ended { root, share: false });
+    }
     match fetch_proof(ctx, id, &distribution).await? {
         None => {
             info!(distribution = id, "no share in this distribution");
+            Ok(Ended { root, share: false })
         }
         Some((capacity, proof)) => {
             ctx.chain
@@ -162,9 +193,9 @@ async fn claim(ctx: &Context, id: u64) -> Result<(), ClaimError> {
                 })
                 .await?;
             info!(distribution = id, capacity, worker = %account, "reward claimed");
+            Ok(Ended { root, share: true })
         }
     }
-    Ok(())
 }
 
 /// A proof that holds against the root on chain; `None` if all validators that answer say that there is no share.

@@ -8,20 +8,26 @@ use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
+use super::collect::collect;
 use super::judge::{Objection, RoundFacts, judge};
 use super::payload::{Payload, PayloadError, PublishedPayload, RECEIPTS_MAX, SignedPayload};
-use super::settle::{SettleError, catch_up, find_payload};
+use super::payloads::{Found, find_payload, stored_payload};
+use super::settle::{SettleError, catch_up};
 use super::timing::Timing;
 use crate::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
 use crate::jobs::sync;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::Record;
+use crate::roles::context::Context;
 use crate::roles::validator::Validator;
 use crate::signed::Signed;
 use crate::store::{StoreError, Table};
 
 /// Wait after a failed step.
 const RETRY: Duration = Duration::from_secs(5);
+/// A latest block that is this much older (seconds) than chain time should be is worth a word: the chain stands, or the
+/// only endpoint lags, which nothing else shows.
+const STALE_SECONDS: u64 = 120;
 
 /// Why a step could not be done now.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,9 @@ pub enum RoundError {
 struct Vote {
     number: u8,
     hash: B256,
+    /// Distribution that the proposal is for. After a deep reorganisation a round may be for another one, and a vote
+    /// in it has nothing to do with this.
+    distribution_id: u64,
 }
 
 /// Runs until the node stops.
@@ -70,16 +79,22 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
     let ctx = &validator.ctx;
     // Before anything is decided: endpoints that contradict each other decide nothing.
     ctx.chain.cross_check().await?;
-    ctx.clock.observe(ctx.chain.head().await?.timestamp);
-    catch_up(validator).await?;
+    ctx.chain.redo_undone().await?;
+    observe_head(ctx).await?;
+    let settled = catch_up(validator).await?;
     let status = ctx.chain.round_status().await?;
     let timing = Timing::new(status.update_interval);
     match status.phase {
-        RoundPhase::Waiting => Ok(ctx
-            .clock
-            .until(status.due_time)
-            .min(timing.idle)
-            .max(Duration::from_secs(1))),
+        RoundPhase::Waiting => {
+            if !settled.unconfirmed {
+                collect(ctx, settled.distribution_id).await;
+            }
+            Ok(ctx
+                .clock
+                .until(status.due_time)
+                .min(timing.idle)
+                .max(Duration::from_secs(1)))
+        }
         RoundPhase::Sealed => Ok(Duration::from_secs(1)),
         RoundPhase::Due | RoundPhase::Drawable => {
             let rank = rank(validator, &status).await?;
@@ -97,10 +112,35 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
             Ok(Duration::from_secs(1))
         }
         RoundPhase::Open => {
-            open_round(validator, &status, &timing).await?;
+            if settled.distribution_id + 1 == status.next_distribution_id {
+                open_round(validator, &status, &timing).await?;
+            } else {
+                // What an update that is executed, but not settled here, pays for could be paid for again.
+                info!(
+                    round = status.round,
+                    settled = settled.distribution_id,
+                    executed = status.next_distribution_id.saturating_sub(1),
+                    unconfirmed = settled.unconfirmed,
+                    "the round has to wait until all executed updates are settled here"
+                );
+            }
             Ok(timing.poll)
         }
     }
+}
+
+/// Takes the latest block's time in.
+async fn observe_head(ctx: &Context) -> Result<(), RoundError> {
+    let head = ctx.chain.head().await?;
+    ctx.clock.observe(head.timestamp);
+    let age = ctx.clock.now().saturating_sub(head.timestamp);
+    if age > STALE_SECONDS {
+        warn!(
+            block = head.number,
+            age, "no new block for long: the RPC endpoint lags, or the chain stands"
+        );
+    }
+    Ok(())
 }
 
 /// This validator's place in the order in which validators try what one of them has to do; it rotates every round.
@@ -125,24 +165,63 @@ async fn open_round(
     if !ctx.chain.is_snapshot_validator(me).await? {
         return Ok(());
     }
+    if ctx.clock.now() + timing.stagger_seconds >= status.expires_at {
+        // What is sent now would be mined when the round is over, and fail.
+        return Ok(());
+    }
     let proposals = ctx.chain.proposals().await?;
     let written = ctx
         .store
-        .get::<Vote>(Table::Votes, &status.round.to_be_bytes())?;
+        .get::<Vote>(Table::Votes, &vote_key(status.round))?
+        .filter(|vote| vote.distribution_id == status.next_distribution_id);
     let on_chain = ctx.chain.voted_for(me).await?;
     let voted = match (written, on_chain) {
         (_, Some(_)) => true,
-        // Written down but not sent, or lost: this vote, and no other.
-        (Some(vote), None) => {
-            send_vote(validator, status, vote).await?;
-            true
-        }
+        (Some(vote), None) => vote_as_written(validator, status, timing, &proposals, vote).await?,
         (None, None) => consider(validator, status, timing, &proposals).await?,
     };
     if !voted && may_propose(validator, status, timing, &proposals).await? {
         propose(validator, status).await?;
     }
     execute(validator, status, timing, &proposals).await
+}
+
+fn vote_key(round: u64) -> [u8; 8] {
+    round.to_be_bytes()
+}
+
+/// Sends the vote that is written down but not on chain, and no other. Only if a reorganisation has dropped the
+/// proposal, and its creator has had the time to bring it back, is the vote void. Whether this validator has voted.
+async fn vote_as_written(
+    validator: &Validator,
+    status: &RoundStatus,
+    timing: &Timing,
+    proposals: &[Proposal],
+    written: Vote,
+) -> Result<bool, RoundError> {
+    let ctx = &validator.ctx;
+    match proposals
+        .iter()
+        .find(|proposal| proposal.hash == written.hash)
+    {
+        Some(proposal) => {
+            // Another order of proposals gives it another number.
+            let vote = Vote {
+                number: proposal.number,
+                ..written
+            };
+            send_vote(validator, status, vote).await?;
+            Ok(true)
+        }
+        None if ctx.clock.now() < status.opened_at + timing.takeover_seconds => {
+            info!(round = status.round, proposal = %written.hash, "the proposal that the vote was for is not on chain");
+            Ok(true)
+        }
+        None => {
+            warn!(round = status.round, proposal = %written.hash, "the vote is void: its proposal is gone");
+            consider(validator, status, timing, proposals).await
+        }
+    }
 }
 
 fn facts(status: &RoundStatus, timing: &Timing) -> RoundFacts {
@@ -163,18 +242,26 @@ async fn consider(
 ) -> Result<bool, RoundError> {
     let ctx = &validator.ctx;
     for proposal in proposals {
-        let Some(payload) = find_payload(validator, proposal.hash, proposal.creator).await? else {
-            info!(round = status.round, proposal = %proposal.hash, "no vote yet: the payload is not there");
-            continue;
+        let payload = match find_payload(validator, proposal.hash, proposal.creator).await? {
+            Found::Here(payload) => payload,
+            Found::Nowhere => {
+                info!(round = status.round, proposal = %proposal.hash, "no vote yet: the payload is not there");
+                continue;
+            }
+            Found::Refused(error) => {
+                warn!(round = status.round, proposal = %proposal.hash, creator = %proposal.creator, objection = %error, "no vote");
+                continue;
+            }
         };
         match judge_with_receipts(validator, status, timing, proposal, &payload).await {
             Ok(()) => {
                 let vote = Vote {
                     number: proposal.number,
                     hash: proposal.hash,
+                    distribution_id: status.next_distribution_id,
                 };
                 ctx.store
-                    .put(Table::Votes, &status.round.to_be_bytes(), &vote)?;
+                    .put(Table::Votes, &vote_key(status.round), &vote)?;
                 send_vote(validator, status, vote).await?;
                 return Ok(true);
             }
@@ -247,6 +334,11 @@ async fn may_propose(
     if proposals.iter().any(|proposal| proposal.creator == me) {
         return Ok(false);
     }
+    let last_time = status.expires_at.saturating_sub(status.update_interval / 8);
+    if ctx.clock.now() + timing.stagger_seconds >= last_time {
+        // The Coordinator takes no proposal that could not be voted for in time.
+        return Ok(false);
+    }
     let drawn = ctx.chain.proposers().await?;
     let my_time = match drawn.iter().position(|wallet| *wallet == me) {
         Some(place) => status.opened_at + place as u64 * timing.stagger_seconds,
@@ -259,6 +351,55 @@ async fn may_propose(
 }
 
 async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), RoundError> {
+    let ctx = &validator.ctx;
+    // One proposal for each round, also if a crash or a reorganisation keeps it from the chain at first. After a deep
+    // one the round may build on other distributions.
+    let key = proposed_key(status.round, status.next_distribution_id);
+    let published = match ctx.store.get::<B256>(Table::Meta, &key)? {
+        Some(hash) => stored_payload(&ctx.store, hash)?,
+        None => None,
+    };
+    let published = match published {
+        Some(published) => published,
+        None => build(validator, status, &key).await?,
+    };
+    let hash = published.body.proposal_hash;
+    let (receipts, workers, jobs) = {
+        let payload = &published.body.payload;
+        (
+            payload.receipts.len(),
+            payload.workers.len(),
+            payload.jobs.len(),
+        )
+    };
+    ctx.network
+        .put_record(&Record::Payload(Box::new(published)))
+        .await;
+    ctx.chain
+        .send(Intent::Propose {
+            round: status.round,
+            hash,
+        })
+        .await?;
+    info!(round = status.round, proposal = %hash, receipts, workers, jobs, "proposed");
+    Ok(())
+}
+
+fn proposed_key(round: u64, distribution_id: u64) -> Vec<u8> {
+    [
+        b"proposed/".as_slice(),
+        &round.to_be_bytes(),
+        &distribution_id.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// Builds the payload of this validator's proposal from what it holds, and writes both down.
+async fn build(
+    validator: &Validator,
+    status: &RoundStatus,
+    key: &[u8],
+) -> Result<SignedPayload, RoundError> {
     let ctx = &validator.ctx;
     sync::pull(validator).await;
     let payload = {
@@ -276,30 +417,17 @@ async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), Roun
         )?
     };
     let hash = payload.proposal_hash(&ctx.domain)?;
-    let (receipts, workers, jobs) = (
-        payload.receipts.len(),
-        payload.workers.len(),
-        payload.jobs.len(),
-    );
     let body = PublishedPayload {
         publisher: ctx.address(),
         proposal_hash: hash,
         payload,
     };
     let published = Signed::sign(body, &ctx.domain, &ctx.identity.wallet);
-    ctx.store
-        .put(Table::Payloads, hash.as_slice(), &published)?;
-    ctx.network
-        .put_record(&Record::Payload(Box::new(published)))
-        .await;
-    ctx.chain
-        .send(Intent::Propose {
-            round: status.round,
-            hash,
-        })
-        .await?;
-    info!(round = status.round, proposal = %hash, receipts, workers, jobs, "proposed");
-    Ok(())
+    ctx.store.write(|batch| {
+        batch.put(Table::Payloads, hash.as_slice(), &published)?;
+        batch.put(Table::Meta, key, &hash)
+    })?;
+    Ok(published)
 }
 
 /// Executes a proposal that has the votes: at once if it is one's own, in turn after the grace if not.
@@ -323,7 +451,8 @@ async fn execute(
                 continue;
             }
         }
-        let Some(payload) = find_payload(validator, proposal.hash, proposal.creator).await? else {
+        let Found::Here(payload) = find_payload(validator, proposal.hash, proposal.creator).await?
+        else {
             warn!(round = status.round, proposal = %proposal.hash, "cannot execute: the payload is not there");
             continue;
         };

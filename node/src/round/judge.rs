@@ -76,9 +76,13 @@ pub fn judge(
     }
     let mut receipts = Vec::with_capacity(payload.receipts.len());
     let mut unknown = Vec::new();
-    for (id, _) in &payload.receipts {
+    for (id, slot) in &payload.receipts {
         match ledger.get(*id)? {
             Some(receipt) => receipts.push((*id, receipt.body)),
+            // A receipt whose work another one has settled is not kept, and would not be if it were fetched.
+            None if ledger.settled(*slot)?.is_some() => {
+                return Err(Objection::NotEligible(*id, "settled before"));
+            }
             None => unknown.push(*id),
         }
     }

@@ -9,10 +9,12 @@
 //! ```
 
 pub mod claims;
+mod collect;
 pub mod driver;
 mod earnings;
 pub mod judge;
 pub mod payload;
+mod payloads;
 pub mod settle;
 #[cfg(test)]
 mod tests;

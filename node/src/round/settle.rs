@@ -1,18 +1,26 @@
-//! Payloads: kept, found, and settled once executed.
+//! Executed updates: settled once they are deep enough on chain, and unsettled if a reorganisation drops them.
+//!
+//! The cursor is a block's hash, which binds everything before it: as long as that block is on chain, what has been
+//! settled is what the chain says.
 
-use alloy::primitives::{Address, B256};
-use tracing::{debug, info};
+use alloy::primitives::B256;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
 
-use super::payload::SignedPayload;
-use crate::chain::ChainError;
-use crate::p2p::handshake::Role;
-use crate::p2p::records::{Record, payload_key};
-use crate::p2p::wire::{Request, Response};
+use super::payloads::{Found, distribution_key, find_payload};
+pub use super::payloads::{distribution_payload, stored_payload};
+use crate::chain::{ChainError, ExecutedUpdate};
 use crate::roles::validator::Validator;
-use crate::store::{Store, StoreError, Table};
+use crate::store::{StoreError, Table};
 
-/// Block of the last update that has been settled here.
-const CURSOR: &[u8] = b"settled-block";
+/// How far executed updates have been settled.
+const CURSOR: &[u8] = b"settled-to";
+/// The latest settled updates.
+const TAIL: &[u8] = b"settled-tail";
+/// How many of them are kept to be unsettled. Should a reorganisation drop more, all is settled anew.
+const TAIL_MAX: usize = 64;
+/// The cursor moves on at least when so many blocks without an update follow it.
+const CURSOR_BLOCKS: u64 = 1_000;
 
 /// Why executed updates are not settled here yet.
 #[derive(Debug, thiserror::Error)]
@@ -26,110 +34,182 @@ pub enum SettleError {
     /// Nobody reachable has the payload of an executed update.
     #[error("the payload of executed proposal {0} is nowhere to be found yet")]
     PayloadMissing(B256),
+    /// The endpoint leaves an execution out.
+    #[error(
+        "after distribution {settled} the RPC endpoint tells of the execution that made distribution {found}; it leaves one out, or is of another deployment"
+    )]
+    Gap {
+        /// The last distribution that is settled here.
+        settled: u64,
+        /// The next one of which it tells.
+        found: u64,
+    },
+    /// The endpoint has not got as far as what is settled.
+    #[error(
+        "the RPC endpoint's latest block is {head}, but updates are settled up to block {settled}; it lags, or the chain is being reorganised"
+    )]
+    Behind {
+        /// The endpoint's latest block.
+        head: u64,
+        /// The block up to which updates are settled.
+        settled: u64,
+    },
 }
 
-fn distribution_key(id: u64) -> Vec<u8> {
-    [b"distribution/".as_slice(), &id.to_be_bytes()].concat()
+/// How far this validator's books are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// The last distribution that is settled here; 0 if none is.
+    pub(crate) distribution_id: u64,
+    /// Whether an update is executed, but not deep enough yet to be settled.
+    pub(crate) unconfirmed: bool,
 }
 
-/// A payload from the store.
-pub fn stored_payload(store: &Store, proposal: B256) -> Result<Option<SignedPayload>, StoreError> {
-    store.get(Table::Payloads, proposal.as_slice())
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    block: u64,
+    hash: B256,
 }
 
-/// The payload of an executed distribution, from the store.
-pub fn distribution_payload(store: &Store, id: u64) -> Result<Option<SignedPayload>, StoreError> {
-    match store.get::<B256>(Table::Meta, &distribution_key(id))? {
-        Some(proposal) => stored_payload(store, proposal),
-        None => Ok(None),
-    }
-}
-
-/// The payload behind a proposal hash: from the store, the DHT, `creator`, or any other validator. What is found has
-/// been verified, and is kept.
-pub(crate) async fn find_payload(
-    validator: &Validator,
+/// A settled update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    distribution_id: u64,
     proposal: B256,
-    creator: Address,
-) -> Result<Option<SignedPayload>, StoreError> {
-    let ctx = &validator.ctx;
-    if let Some(payload) = stored_payload(&ctx.store, proposal)? {
-        return Ok(Some(payload));
-    }
-    let key = payload_key(proposal);
-    let now = ctx.clock.now();
-    let mut found = ctx
-        .network
-        .get_record(key.clone())
-        .await
-        .iter()
-        .find_map(
-            |bytes| match Record::verify(&key, bytes, &ctx.domain, now) {
-                Ok(Record::Payload(payload)) => Some(*payload),
-                _ => None,
-            },
-        );
-    if found.is_none() {
-        let mut peers = ctx.peers_with(Role::Validator);
-        peers.sort_by_key(|peer| peer.wallet != creator);
-        for peer in peers {
-            match ctx
-                .network
-                .request(peer.id, Request::Payload { proposal })
-                .await
-            {
-                Ok(Response::Payload(payload)) if payload.body.proposal_hash == proposal => {
-                    match payload.check(&ctx.domain) {
-                        Ok(()) => {
-                            found = Some(*payload);
-                            break;
-                        }
-                        Err(error) => debug!(peer = %peer.wallet, %error, "payload refused"),
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => debug!(peer = %peer.wallet, %error, "payload not to be had"),
-            }
+    block: u64,
+    block_hash: B256,
+}
+
+/// Settles every executed update that has not been settled here, and unsettles what is not on chain any more. Until
+/// this succeeds a validator neither proposes nor votes, since it could pay for the same work twice.
+pub(crate) async fn catch_up(validator: &Validator) -> Result<Settled, SettleError> {
+    let chain = &validator.ctx.chain;
+    let store = &validator.ctx.store;
+    let head = chain.head().await?.number;
+    let confirmed = head.saturating_sub(chain.settings().confirmations);
+    let mut tail: Vec<Entry> = store.get(Table::Meta, TAIL)?.unwrap_or_default();
+    let mut cursor: Option<Cursor> = store.get(Table::Meta, CURSOR)?;
+    if let Some(Cursor { block, hash }) = cursor {
+        if head < block {
+            let settled = block;
+            return Err(SettleError::Behind { head, settled });
+        }
+        if chain.block_hash(block).await? != Some(hash) {
+            cursor = unsettle_dropped(validator, &mut tail).await?;
         }
     }
-    if let Some(payload) = &found {
-        ctx.store
-            .put(Table::Payloads, proposal.as_slice(), payload)?;
+    let deployed_at = chain.deployment().deployed_at;
+    let first = cursor.map_or(deployed_at, |cursor| cursor.block + 1);
+    // Read before the logs: if a reorganisation comes between, the cursor is found to be off next time.
+    let new_cursor = match cursor {
+        Some(cursor) if confirmed < cursor.block.saturating_add(CURSOR_BLOCKS) => None,
+        _ => chain.block_hash(confirmed).await?.map(|hash| Cursor {
+            block: confirmed,
+            hash,
+        }),
+    };
+    let mut unconfirmed = false;
+    for update in chain.executed_updates(first, head).await? {
+        if update.block > confirmed {
+            unconfirmed = true;
+            break;
+        }
+        settle(validator, &mut tail, &update).await?;
     }
-    Ok(found)
+    if let Some(cursor) = new_cursor {
+        store.put(Table::Meta, CURSOR, &cursor)?;
+    }
+    Ok(Settled {
+        distribution_id: tail.last().map_or(0, |entry| entry.distribution_id),
+        unconfirmed,
+    })
 }
 
-/// Settles every executed update that has not been settled here. Until this succeeds a validator neither proposes nor
-/// votes, since it could pay for the same work twice.
-pub(crate) async fn catch_up(validator: &Validator) -> Result<(), SettleError> {
-    let ctx = &validator.ctx;
-    let from = ctx
-        .store
-        .get::<u64>(Table::Meta, CURSOR)?
-        .map_or(0, |block| block + 1);
-    for update in ctx.chain.executed_updates(from).await? {
-        let payload = find_payload(validator, update.proposal_hash, update.executor)
-            .await?
-            .ok_or(SettleError::PayloadMissing(update.proposal_hash))?;
-        validator.ledger().settle(
-            &payload.body.payload.receipts,
-            update.distribution_id,
-            update.round,
-        )?;
-        ctx.store.write(|batch| {
-            batch.put(
-                Table::Meta,
-                &distribution_key(update.distribution_id),
-                &update.proposal_hash,
-            )?;
-            batch.put(Table::Meta, CURSOR, &update.block)
-        })?;
-        info!(
-            round = update.round,
-            distribution = update.distribution_id,
-            receipts = payload.body.payload.receipts.len(),
-            "update settled"
-        );
+async fn settle(
+    validator: &Validator,
+    tail: &mut Vec<Entry>,
+    update: &ExecutedUpdate,
+) -> Result<(), SettleError> {
+    let store = &validator.ctx.store;
+    let settled = tail.last().map_or(0, |entry| entry.distribution_id);
+    let found = update.distribution_id;
+    if found != settled + 1 {
+        return Err(SettleError::Gap { settled, found });
     }
+    let payload = match find_payload(validator, update.proposal_hash, update.executor).await? {
+        Found::Here(payload) => payload.body.payload,
+        Found::Nowhere | Found::Refused(_) => {
+            return Err(SettleError::PayloadMissing(update.proposal_hash));
+        }
+    };
+    // Before the cursor, and the same if it is done again: a crash in between loses nothing.
+    validator
+        .ledger()
+        .settle(&payload.receipts, found, update.round)?;
+    tail.push(Entry {
+        distribution_id: found,
+        proposal: update.proposal_hash,
+        block: update.block,
+        block_hash: update.block_hash,
+    });
+    if tail.len() > TAIL_MAX {
+        tail.remove(0);
+    }
+    let cursor = Cursor {
+        block: update.block,
+        hash: update.block_hash,
+    };
+    store.write(|batch| {
+        batch.put(Table::Meta, &distribution_key(found), &update.proposal_hash)?;
+        batch.put(Table::Meta, TAIL, tail)?;
+        batch.put(Table::Meta, CURSOR, &cursor)
+    })?;
+    info!(
+        round = update.round,
+        distribution = found,
+        receipts = payload.receipts.len(),
+        "update settled"
+    );
     Ok(())
+}
+
+/// Gives back the receipts of the settled updates that are not on chain any more. Returns where to go on: after the
+/// last one that still is, or from the start.
+async fn unsettle_dropped(
+    validator: &Validator,
+    tail: &mut Vec<Entry>,
+) -> Result<Option<Cursor>, SettleError> {
+    let chain = &validator.ctx.chain;
+    let store = &validator.ctx.store;
+    while let Some(entry) = tail.last().copied() {
+        if chain.block_hash(entry.block).await? == Some(entry.block_hash) {
+            break;
+        }
+        if let Some(payload) = stored_payload(store, entry.proposal)? {
+            validator
+                .ledger()
+                .unsettle(&payload.body.payload.receipts, entry.distribution_id)?;
+        }
+        validator.claims.forget(entry.distribution_id);
+        tail.pop();
+        warn!(
+            distribution = entry.distribution_id,
+            proposal = %entry.proposal,
+            block = entry.block,
+            "a reorganisation dropped an executed update: its receipts are unsettled again"
+        );
+        store.write(|batch| {
+            batch.delete(Table::Meta, &distribution_key(entry.distribution_id))?;
+            batch.put(Table::Meta, TAIL, tail)
+        })?;
+    }
+    let cursor = tail.last().map(|entry| Cursor {
+        block: entry.block,
+        hash: entry.block_hash,
+    });
+    match &cursor {
+        Some(cursor) => store.put(Table::Meta, CURSOR, cursor)?,
+        None => store.delete(Table::Meta, CURSOR)?,
+    }
+    Ok(cursor)
 }

@@ -1,6 +1,10 @@
 //! The client against the contracts on the chain in the process, behind a transport that can fail.
 
+mod boundaries;
+mod crashes;
 mod endpoints;
+mod lies;
+mod reorgs;
 mod round;
 mod transactions;
-mod world;
+pub(crate) mod world;

@@ -85,7 +85,8 @@ async fn a_network_of_clients_completes_a_round_and_a_paid_job() {
     assert_eq!(worker.distribution_count().await.unwrap(), 0);
     assert_eq!(worker.distribution(1).await.unwrap(), None);
     assert_eq!(worker.job(B256::ZERO).await.unwrap(), None);
-    assert_eq!(worker.executed_updates(0).await.unwrap(), []);
+    let head = worker.head().await.unwrap().number;
+    assert_eq!(worker.executed_updates(0, head).await.unwrap(), []);
     assert_eq!(
         worker.token_balance(addresses[0]).await.unwrap(),
         U256::ZERO,
@@ -178,9 +179,10 @@ async fn a_network_of_clients_completes_a_round_and_a_paid_job() {
     shared.wait_until(created_at + INTERVAL / 32 + 1);
     assert!(proposer.can_execute(1).await.unwrap());
     let executed = proposer.send(execute).await.unwrap();
+    let head = first.head().await.unwrap().number;
     assert_eq!(
         first
-            .executed_updates(deployment.deployed_at)
+            .executed_updates(deployment.deployed_at, head)
             .await
             .unwrap(),
         [ExecutedUpdate {
@@ -188,11 +190,15 @@ async fn a_network_of_clients_completes_a_round_and_a_paid_job() {
             proposal_hash: hash,
             distribution_id: 1,
             executor: proposer.address(),
-            block: executed.block
+            block: executed.block,
+            block_hash: executed.block_hash,
         }]
     );
     assert_eq!(
-        first.executed_updates(executed.block + 1).await.unwrap(),
+        first
+            .executed_updates(executed.block + 1, head)
+            .await
+            .unwrap(),
         []
     );
 

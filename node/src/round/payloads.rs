@@ -1,0 +1,96 @@
+//! Payloads: kept, and found.
+
+use alloy::primitives::{Address, B256};
+use tracing::debug;
+
+use super::payload::{PublishedError, SignedPayload};
+use crate::p2p::handshake::Role;
+use crate::p2p::records::{Record, RecordError, payload_key};
+use crate::p2p::wire::{Request, Response};
+use crate::roles::validator::Validator;
+use crate::store::{Store, StoreError, Table};
+
+/// What became of the search for a payload.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is here, verified and kept.
+    Here(Box<SignedPayload>),
+    /// Nobody who could be asked has it.
+    Nowhere,
+    /// What was published for the proposal does not yield its hash, or is otherwise wrong, and nobody has another.
+    Refused(PublishedError),
+}
+
+pub(super) fn distribution_key(id: u64) -> Vec<u8> {
+    [b"distribution/".as_slice(), &id.to_be_bytes()].concat()
+}
+
+/// A payload from the store.
+pub fn stored_payload(store: &Store, proposal: B256) -> Result<Option<SignedPayload>, StoreError> {
+    store.get(Table::Payloads, proposal.as_slice())
+}
+
+/// The payload of an executed distribution, from the store.
+pub fn distribution_payload(store: &Store, id: u64) -> Result<Option<SignedPayload>, StoreError> {
+    match store.get::<B256>(Table::Meta, &distribution_key(id))? {
+        Some(proposal) => stored_payload(store, proposal),
+        None => Ok(None),
+    }
+}
+
+/// The payload behind a proposal hash: from the store, the DHT, `creator`, or any other validator. What is found has
+/// been verified, and is kept.
+pub(crate) async fn find_payload(
+    validator: &Validator,
+    proposal: B256,
+    creator: Address,
+) -> Result<Found, StoreError> {
+    let ctx = &validator.ctx;
+    if let Some(payload) = stored_payload(&ctx.store, proposal)? {
+        return Ok(Found::Here(Box::new(payload)));
+    }
+    let key = payload_key(proposal);
+    let now = ctx.clock.now();
+    let mut refused = None;
+    let mut found = None;
+    for bytes in ctx.network.get_record(key.clone()).await {
+        match Record::verify(&key, &bytes, &ctx.domain, now) {
+            Ok(Record::Payload(payload)) => {
+                found = Some(payload);
+                break;
+            }
+            Ok(_) => {}
+            Err(RecordError::Payload(error)) => refused = Some(error),
+            Err(error) => debug!(%proposal, %error, "payload record refused"),
+        }
+    }
+    if found.is_none() {
+        let mut peers = ctx.peers_with(Role::Validator);
+        peers.sort_by_key(|peer| peer.wallet != creator);
+        for peer in peers {
+            let request = Request::Payload { proposal };
+            match ctx.network.request(peer.id, request).await {
+                Ok(Response::Payload(payload)) if payload.body.proposal_hash == proposal => {
+                    match payload.check(&ctx.domain) {
+                        Ok(()) => {
+                            found = Some(payload);
+                            break;
+                        }
+                        Err(error) => refused = Some(error),
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => debug!(peer = %peer.wallet, %error, "payload not to be had"),
+            }
+        }
+    }
+    Ok(match (found, refused) {
+        (Some(payload), _) => {
+            ctx.store
+                .put(Table::Payloads, proposal.as_slice(), &payload)?;
+            Found::Here(payload)
+        }
+        (None, Some(error)) => Found::Refused(error),
+        (None, None) => Found::Nowhere,
+    })
+}
