@@ -6,9 +6,11 @@ use std::{
 };
 
 use alloy::{
+    consensus::Transaction,
     primitives::{self, Address, TxKind, U256},
+    rpc::types::Filter,
     signers::local::PrivateKeySigner,
-    sol_types::SolCall,
+    sol_types::{SolCall, SolEvent},
 };
 use axum::{
     Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::header, routing::post,
@@ -32,6 +34,17 @@ pub const BLOCK_TIME_SECONDS: u64 = 1;
 const IMPERSONATED_GAS: u64 = 1_000_000;
 /// Transactions that are sent before some are waited for.
 const SENT_AT_ONCE: usize = 90;
+
+/// A mined transaction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    /// The contract or account called.
+    pub to: Option<Address>,
+    /// Call data.
+    pub input: primitives::Bytes,
+    /// Whether it was not reverted.
+    pub succeeded: bool,
+}
 
 /// A chain that mines a block each second and answers JSON-RPC at [`ChainHost::url`]. It ends when it is dropped.
 pub struct ChainHost {
@@ -88,6 +101,45 @@ impl ChainHost {
         lock(&self.chain)
             .read(contract, call)
             .map_err(TestnetError::set_up)
+    }
+
+    /// Every mined transaction of an account, oldest first: receiver, call data and whether it succeeded.
+    pub fn sent_by(&self, account: Address) -> Result<Vec<Sent>, TestnetError> {
+        let chain = lock(&self.chain);
+        let mut found = Vec::new();
+        for number in 0..=chain.block_number() {
+            let receipts = chain
+                .block_receipts(number.into())
+                .map_err(TestnetError::set_up)?;
+            for receipt in receipts.iter().filter(|receipt| receipt.from == account) {
+                if let Some(transaction) = chain.transaction(&receipt.transaction_hash) {
+                    found.push(Sent {
+                        to: receipt.to,
+                        input: transaction.input().clone(),
+                        succeeded: receipt.status(),
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every log of an event of a contract, oldest first.
+    pub fn events<E: SolEvent>(&self, contract: Address) -> Result<Vec<E>, TestnetError> {
+        let filter = Filter::new()
+            .address(contract)
+            .event_signature(E::SIGNATURE_HASH)
+            .from_block(0);
+        let logs = lock(&self.chain)
+            .logs(&filter, usize::MAX)
+            .map_err(TestnetError::set_up)?;
+        logs.iter()
+            .map(|log| {
+                E::decode_log(&log.inner)
+                    .map(|log| log.data)
+                    .map_err(TestnetError::set_up)
+            })
+            .collect()
     }
 
     /// Creates contracts from an account, one block for each.

@@ -126,6 +126,11 @@ impl Layout {
         self.root.join(name).join("log")
     }
 
+    /// The database of a node.
+    pub fn database_file(&self, name: &str) -> PathBuf {
+        self.root.join(name).join("data").join("node.redb")
+    }
+
     /// Writes a node's directory and returns the path of its configuration.
     pub fn write_node(
         &self,

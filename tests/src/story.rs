@@ -245,6 +245,11 @@ impl Testnet {
         std::fs::read_to_string(&path).map_err(|error| TestnetError::file(&path, &error))
     }
 
+    /// Starts a node again that was killed or stopped.
+    pub async fn restart(&mut self, name: &str) -> Result<(), TestnetError> {
+        self.start_node(name).await
+    }
+
     /// The contracts.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
@@ -261,8 +266,18 @@ impl Testnet {
         Some(plan.peer_id())
     }
 
+    /// The files.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Stops every node, all at once.
     pub async fn stop(mut self) -> Result<(), TestnetError> {
+        self.stop_nodes().await
+    }
+
+    /// The same, and leaves the chain to be looked at.
+    pub async fn stop_nodes(&mut self) -> Result<(), TestnetError> {
         for node in self.running.values() {
             node.ask_to_stop();
         }
@@ -384,7 +399,8 @@ impl Testnet {
         Ok(())
     }
 
-    async fn check_nodes(&mut self) -> Result<(), TestnetError> {
+    /// An error if a node has ended by itself.
+    pub async fn check_nodes(&mut self) -> Result<(), TestnetError> {
         for node in self.running.values_mut() {
             node.check().await?;
         }
