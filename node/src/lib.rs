@@ -12,6 +12,7 @@ pub mod chain;
 #[cfg(not(madsim))]
 pub mod cli;
 pub mod clock;
+pub mod failpoint;
 pub mod identity;
 pub mod jobs;
 #[cfg(not(madsim))]

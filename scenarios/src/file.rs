@@ -7,14 +7,17 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use toml::Spanned;
 
+use self::faults::{FaultTable, SwarmTable};
 use crate::error::Invalid;
+use crate::spot::Spot;
 use crate::units::Span;
 use crate::{
-    Chain, Fault, FaultKind, Guest, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent,
-    Role, Scenario, ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Victim, Work,
+    Chain, Guest, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent, Role, Scenario,
+    ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Work,
 };
+
+mod faults;
 
 /// Networks whose workload is built into the node.
 const NETWORKS: [&str; 3] = ["hash-chain", "matmul", "wasm"];
@@ -38,51 +41,52 @@ const BLOCKS_PER_INTERVAL_MIN: u32 = 60;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    name: Spanned<String>,
-    summary: Spanned<String>,
-    updates: Spanned<u64>,
-    deadline: Spanned<Span>,
+    name: Spot<String>,
+    summary: Spot<String>,
+    updates: Spot<u64>,
+    deadline: Spot<Span>,
     #[serde(default)]
     chain: ChainTable,
     #[serde(default)]
     network: NetworkTable,
     #[serde(default)]
-    validator: Vec<Spanned<GroupTable>>,
+    validator: Vec<Spot<GroupTable>>,
     #[serde(default)]
-    worker: Vec<Spanned<GroupTable>>,
+    worker: Vec<Spot<GroupTable>>,
     #[serde(default)]
-    user: Vec<Spanned<UserTable>>,
+    user: Vec<Spot<UserTable>>,
     #[serde(default)]
     transfer: Vec<TransferTable>,
     #[serde(default)]
-    fault: Vec<FaultTable>,
+    fault: Vec<Spot<FaultTable>>,
+    swarm: Option<SwarmTable>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct ChainTable {
-    block_time: Option<Spanned<Span>>,
-    update_interval: Option<Spanned<Span>>,
-    approval: Option<Spanned<Percent>>,
+    block_time: Option<Spot<Span>>,
+    update_interval: Option<Spot<Span>>,
+    approval: Option<Spot<Percent>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
-    latency: Option<Spanned<MomentValue>>,
-    loss: Option<Spanned<Percent>>,
+    latency: Option<Spot<MomentValue>>,
+    loss: Option<Spot<Percent>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupTable {
-    count: Spanned<usize>,
+    count: Spot<usize>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserTable {
-    count: Spanned<usize>,
+    count: Spot<usize>,
     #[serde(default)]
     job: Vec<JobTable>,
 }
@@ -90,34 +94,25 @@ struct UserTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobTable {
-    network: Spanned<String>,
-    steps: Option<Spanned<u64>>,
-    size: Option<Spanned<u16>>,
-    guest: Option<Spanned<String>>,
-    numbers: Option<Spanned<Vec<u64>>>,
+    network: Spot<String>,
+    steps: Option<Spot<u64>>,
+    size: Option<Spot<u16>>,
+    guest: Option<Spot<String>>,
+    numbers: Option<Spot<Vec<u64>>>,
     #[serde(default)]
-    then: Vec<Spanned<String>>,
-    replication: Option<Spanned<u8>>,
-    payment: Option<Spanned<Sno>>,
-    after_update: Option<Spanned<u64>>,
+    then: Vec<Spot<String>>,
+    replication: Option<Spot<u8>>,
+    payment: Option<Spot<Sno>>,
+    after_update: Option<Spot<u64>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TransferTable {
-    from: Spanned<String>,
-    to: Spanned<String>,
-    amount: Spanned<Sno>,
-    after_update: Option<Spanned<u64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaultTable {
-    kind: Spanned<String>,
-    host: Spanned<String>,
-    at: Spanned<MomentValue>,
-    down_for: Spanned<MomentValue>,
+    from: Spot<String>,
+    to: Spot<String>,
+    amount: Spot<Sno>,
+    after_update: Option<Spot<u64>>,
 }
 
 /// `"3h"` or `{ from = "1h", to = "3h" }`.
@@ -251,6 +246,7 @@ impl Check<'_> {
             users,
             transfers: Vec::new(),
             faults: Vec::new(),
+            swarm: None,
         };
         scenario.transfers = file
             .transfer
@@ -262,11 +258,16 @@ impl Check<'_> {
             .iter()
             .map(|f| self.fault(f, &scenario))
             .collect::<Result<_, _>>()?;
+        scenario.swarm = file
+            .swarm
+            .as_ref()
+            .map(|swarm| self.swarm(swarm, deadline))
+            .transpose()?;
         Ok(scenario)
     }
 
     fn chain(&self, table: &ChainTable) -> Result<Chain, ScenarioError> {
-        let seconds = |value: &Option<Spanned<Span>>, default: u64| match value {
+        let seconds = |value: &Option<Spot<Span>>, default: u64| match value {
             None => Ok(Duration::from_secs(default)),
             Some(span) if span.as_ref().0.is_zero() || span.as_ref().0.subsec_nanos() != 0 => self
                 .refuse(
@@ -282,7 +283,7 @@ impl Check<'_> {
                 .update_interval
                 .as_ref()
                 .or(table.block_time.as_ref())
-                .map(Spanned::span);
+                .map(Spot::span);
             let message =
                 format!("an update interval must span at least {BLOCKS_PER_INTERVAL_MIN} blocks");
             return Err(Invalid::at(self.origin, self.text, span, message));
@@ -336,24 +337,20 @@ impl Check<'_> {
         Ok(Network { latency, loss })
     }
 
-    fn count(&self, count: &Spanned<usize>) -> Result<usize, ScenarioError> {
+    fn count(&self, count: &Spot<usize>) -> Result<usize, ScenarioError> {
         if !(1..=HOSTS_MAX).contains(count.as_ref()) {
             return self.refuse(count.span(), format!("a group has 1 to {HOSTS_MAX} hosts"));
         }
         Ok(*count.as_ref())
     }
 
-    fn groups(&self, groups: &[Spanned<GroupTable>]) -> Result<usize, ScenarioError> {
+    fn groups(&self, groups: &[Spot<GroupTable>]) -> Result<usize, ScenarioError> {
         groups
             .iter()
             .try_fold(0, |sum, group| Ok(sum + self.count(&group.as_ref().count)?))
     }
 
-    fn users(
-        &self,
-        groups: &[Spanned<UserTable>],
-        updates: u64,
-    ) -> Result<Vec<User>, ScenarioError> {
+    fn users(&self, groups: &[Spot<UserTable>], updates: u64) -> Result<Vec<User>, ScenarioError> {
         let mut users = Vec::new();
         for group in groups {
             let group_span = group.span();
@@ -453,7 +450,7 @@ impl Check<'_> {
         }
     }
 
-    fn guest(&self, named: &Spanned<String>) -> Result<Guest, ScenarioError> {
+    fn guest(&self, named: &Spot<String>) -> Result<Guest, ScenarioError> {
         let name = named.as_ref().as_str();
         match GUESTS.iter().find(|(guest, _)| *guest == name) {
             Some((_, guest)) => Ok(*guest),
@@ -464,11 +461,7 @@ impl Check<'_> {
         }
     }
 
-    fn after_update(
-        &self,
-        value: &Option<Spanned<u64>>,
-        updates: u64,
-    ) -> Result<u64, ScenarioError> {
+    fn after_update(&self, value: &Option<Spot<u64>>, updates: u64) -> Result<u64, ScenarioError> {
         match value {
             None => Ok(0),
             Some(after) if *after.as_ref() >= updates => {
@@ -480,10 +473,19 @@ impl Check<'_> {
         }
     }
 
-    fn host(&self, name: &Spanned<String>, scenario: &Scenario) -> Result<HostName, ScenarioError> {
-        let host: HostName = match name.as_ref().parse() {
+    fn host(&self, name: &Spot<String>, scenario: &Scenario) -> Result<HostName, ScenarioError> {
+        self.host_named(name.as_ref(), name.span(), scenario)
+    }
+
+    fn host_named(
+        &self,
+        name: &str,
+        span: Range<usize>,
+        scenario: &Scenario,
+    ) -> Result<HostName, ScenarioError> {
+        let host: HostName = match name.parse() {
             Ok(host) => host,
-            Err(message) => return self.refuse(name.span(), message),
+            Err(message) => return self.refuse(span, message),
         };
         if !scenario.hosts().any(|known| known == host) {
             let last = scenario
@@ -495,7 +497,7 @@ impl Check<'_> {
                 |last| format!("{} up to {last}", host.role),
             );
             return self.refuse(
-                name.span(),
+                span,
                 format!("`{host}` is not in this scenario: it has {known}"),
             );
         }
@@ -522,7 +524,7 @@ impl Check<'_> {
             let span = table
                 .after_update
                 .as_ref()
-                .map_or_else(|| table.amount.span(), Spanned::span);
+                .map_or_else(|| table.amount.span(), Spot::span);
             let message =
                 "no SNO circulates before the first update: say after_update = 1 or later";
             return self.refuse(span, message);
@@ -532,34 +534,6 @@ impl Check<'_> {
             to,
             amount: *table.amount.as_ref(),
             after_update,
-        })
-    }
-
-    fn fault(&self, table: &FaultTable, scenario: &Scenario) -> Result<Fault, ScenarioError> {
-        let kind = match table.kind.as_ref().as_str() {
-            "crash" => FaultKind::Crash,
-            _ => return self.refuse(table.kind.span(), "no such fault: there is crash"),
-        };
-        let host = match table.host.as_ref().as_str() {
-            "any" => Victim::Any,
-            _ => Victim::Named(self.host(&table.host, scenario)?),
-        };
-        let (at, down_for) = (table.at.as_ref().0, table.down_for.as_ref().0);
-        if at.latest().saturating_add(down_for.latest()) >= scenario.deadline {
-            let message = format!(
-                "the fault could last beyond the deadline of {:?}",
-                scenario.deadline
-            );
-            return self.refuse(table.at.span(), message);
-        }
-        if down_for.latest().is_zero() {
-            return self.refuse(table.down_for.span(), "a fault lasts longer than nothing");
-        }
-        Ok(Fault {
-            kind,
-            host,
-            at,
-            down_for,
         })
     }
 

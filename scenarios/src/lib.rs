@@ -10,19 +10,21 @@
 //! simulator), or know what a node is.
 
 mod error;
+mod fault;
 mod file;
 mod hosts;
 mod library;
 mod scenario;
+mod spot;
 mod units;
 
 pub use error::ScenarioError;
+pub use fault::{
+    Direction, Fault, FaultKind, Moment, PartitionStyle, Swarm, SwarmKind, Unsynced, Victim, When,
+};
 pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
-pub use scenario::{
-    Chain, Fault, FaultKind, Guest, Job, Latency, Moment, Network, Scenario, Transfer, User,
-    Victim, Work,
-};
+pub use scenario::{Chain, Guest, Job, Latency, Network, Scenario, Transfer, User, Work};
 pub use units::{Percent, Sno};
 
 /// What the contracts lock of a user's SNO when it registers: a paid job needs this besides its payment.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::{HostName, Percent, Role, ScenarioError, Sno, file};
+use crate::{Fault, HostName, Percent, Role, ScenarioError, Sno, Swarm, file};
 
 /// A network, what its users do, what strikes it, and when the run must be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Scenario {
     pub transfers: Vec<Transfer>,
     /// What strikes the network.
     pub faults: Vec<Fault>,
+    /// What the seed draws to strike it besides.
+    pub swarm: Option<Swarm>,
 }
 
 /// Parameters of the chain and of the contracts on it.
@@ -137,53 +139,6 @@ pub struct Transfer {
     pub amount: Sno,
     /// It is sent once this many state updates have been executed and the sender holds the amount.
     pub after_update: u64,
-}
-
-/// One thing that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// What happens.
-    pub kind: FaultKind,
-    /// To which host.
-    pub host: Victim,
-    /// When, in virtual time from the start.
-    pub at: Moment,
-    /// For how long.
-    pub down_for: Moment,
-}
-
-/// A kind of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The process ends at once, unsynced writes are lost, and it starts again later from its disk.
-    Crash,
-}
-
-/// The host that a fault strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Victim {
-    /// This one.
-    Named(HostName),
-    /// One that the seed draws from all hosts.
-    Any,
-}
-
-/// A point or span of time, given or left to the seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Given.
-    Fixed(Duration),
-    /// Drawn evenly from these two, both included.
-    Within(Duration, Duration),
-}
-
-impl Moment {
-    /// The latest that it can be.
-    pub fn latest(self) -> Duration {
-        match self {
-            Moment::Fixed(at) | Moment::Within(_, at) => at,
-        }
-    }
 }
 
 impl Scenario {

@@ -177,6 +177,28 @@ impl Span {
     }
 }
 
+/// A rate of data, in bytes for each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
+impl Rate {
+    fn parse(text: &str) -> Result<Rate, String> {
+        let mend = || {
+            format!(
+                "invalid rate `{text}`: write a whole number with kB/s or MB/s, such as \"64 kB/s\""
+            )
+        };
+        let units = [("kB/s", 1_000), ("MB/s", 1_000_000)];
+        let (number, unit) = units
+            .iter()
+            .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
+            .ok_or_else(mend)?;
+        let number: u64 = number.parse().map_err(|_| mend())?;
+        let rate = number.checked_mul(unit).filter(|rate| *rate > 0);
+        rate.map(Rate).ok_or_else(mend)
+    }
+}
+
 /// Reads a quantity from a string; anything else is refused with the same advice.
 macro_rules! quantity {
     ($type:ty, $expecting:literal) => {
@@ -201,6 +223,7 @@ macro_rules! quantity {
 quantity!(Sno, "an amount such as \"200 SNO\"");
 quantity!(Percent, "a share such as \"2%\"");
 quantity!(Span, "a duration such as \"8h\" or \"30s\"");
+quantity!(Rate, "a rate such as \"64 kB/s\"");
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +275,22 @@ mod tests {
             assert!(Sno::parse(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(Sno::parse("999999999999999999999999 SNO").is_err());
+    }
+
+    #[test]
+    fn rates_have_a_unit_and_are_above_nothing() {
+        assert_eq!(Rate::parse("64 kB/s"), Ok(Rate(64_000)));
+        assert_eq!(Rate::parse("2MB/s"), Ok(Rate(2_000_000)));
+        for bad in [
+            "64",
+            "0 kB/s",
+            "1 GB/s",
+            "-1 kB/s",
+            "1.5 MB/s",
+            "99999999999999999999 kB/s",
+        ] {
+            assert!(Rate::parse(bad).is_err(), "{bad:?} was accepted");
+        }
     }
 
     #[test]

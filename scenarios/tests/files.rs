@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use smartnodes_scenarios::{HostName, Moment, Role, Scenario, ScenarioError, Victim, library};
+use smartnodes_scenarios::{
+    HostName, Moment, Role, Scenario, ScenarioError, Victim, When, library,
+};
 
 const GOOD: &str = r#"
 name = "good"
@@ -90,10 +92,13 @@ fn groups_of_one_role_are_numbered_on() {
         ]
     );
     assert_eq!(scenario.job_count(), 4);
-    assert_eq!(scenario.faults[0].host, Victim::Any);
+    assert_eq!(scenario.faults[0].hosts, [Victim::Any(None)]);
     assert_eq!(
-        scenario.faults[0].at,
-        Moment::Within(Duration::from_secs(3600), Duration::from_secs(7200))
+        scenario.faults[0].when,
+        When::At(Moment::Within(
+            Duration::from_secs(3600),
+            Duration::from_secs(7200)
+        ))
     );
     assert_eq!(scenario.chain.update_interval, Duration::from_secs(28_800));
     assert_eq!(

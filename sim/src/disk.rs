@@ -30,7 +30,38 @@ struct Images {
     /// How often the disk has been opened or has crashed: a handle works only in its own generation.
     generation: u64,
     usage: DiskUsage,
+    trouble: Trouble,
+    /// Operations that the trouble has affected.
+    troubled: u64,
 }
+
+/// What is wrong with a disk.
+#[derive(Clone, Default)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// It takes no more data.
+    Full,
+    /// It cannot sync.
+    SyncFails,
+    /// It is slow: this is called at each sync.
+    Slow(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl std::fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Trouble::None => "None",
+            Trouble::Full => "Full",
+            Trouble::SyncFails => "SyncFails",
+            Trouble::Slow(_) => "Slow",
+        })
+    }
+}
+
+/// What a disk writes at once: of a torn write, some sectors are there and others not.
+const SECTOR_BYTES: usize = 512;
 
 /// What a disk has done since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,6 +92,11 @@ impl SimDisk {
 
     /// The process or its machine fails: what was not synced is gone. Says how many operations were.
     pub fn crash(&self) -> u64 {
+        self.crash_torn(|| false)
+    }
+
+    /// As [`SimDisk::crash`], but each sector that was not synced is on the disk all the same where `kept` says so.
+    pub fn crash_torn(&self, mut kept: impl FnMut() -> bool) -> u64 {
         let mut images = self.lock();
         images.generation += 1;
         let Images {
@@ -69,6 +105,20 @@ impl SimDisk {
             unsynced,
             ..
         } = &mut *images;
+        if volatile.len() > durable.len() && kept() {
+            durable.resize(volatile.len(), 0);
+        }
+        for range in unsynced.iter() {
+            let end = range.end.min(durable.len()).min(volatile.len());
+            let mut at = range.start;
+            while at < end {
+                let sector_end = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
+                if kept() {
+                    durable[at..sector_end].copy_from_slice(&volatile[at..sector_end]);
+                }
+                at = sector_end;
+            }
+        }
         volatile.resize(durable.len(), 0);
         for range in unsynced.drain(..) {
             let range = range.start.min(durable.len())..range.end.min(durable.len());
@@ -77,6 +127,14 @@ impl SimDisk {
         let lost = std::mem::take(&mut images.unsynced_operations);
         images.usage.lost += lost;
         lost
+    }
+
+    /// Something is wrong with the disk from now on, or nothing any more. Says how many operations the trouble before
+    /// has affected.
+    pub fn set_trouble(&self, trouble: Trouble) -> u64 {
+        let mut images = self.lock();
+        images.trouble = trouble;
+        std::mem::take(&mut images.troubled)
     }
 
     /// What the disk has done.
@@ -106,6 +164,16 @@ impl DiskHandle {
             ));
         }
         Ok(images)
+    }
+}
+
+impl Images {
+    fn check_space(&mut self) -> io::Result<()> {
+        if matches!(self.trouble, Trouble::Full) {
+            self.troubled += 1;
+            return Err(io::Error::new(ErrorKind::StorageFull, "the disk is full"));
+        }
+        Ok(())
     }
 }
 
@@ -140,6 +208,7 @@ impl StorageBackend for DiskHandle {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let Range { end, .. } = range(len, 0)?;
         let mut images = self.images()?;
+        images.check_space()?;
         let before = images.volatile.len();
         images.volatile.resize(end, 0);
         // What was cut off and grown again is zero now, whatever the durable image holds there.
@@ -150,6 +219,17 @@ impl StorageBackend for DiskHandle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut images = self.images()?;
+        match images.trouble.clone() {
+            Trouble::SyncFails => {
+                images.troubled += 1;
+                return Err(io::Error::other("the disk cannot sync"));
+            }
+            Trouble::Slow(wait) => {
+                images.troubled += 1;
+                wait();
+            }
+            Trouble::None | Trouble::Full => {}
+        }
         let Images {
             durable,
             volatile,
@@ -169,6 +249,7 @@ impl StorageBackend for DiskHandle {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let range = range(offset, data.len())?;
         let mut images = self.images()?;
+        images.check_space()?;
         let place = images.volatile.get_mut(range.clone());
         let place = place
             .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "write beyond the image"))?;
@@ -277,6 +358,60 @@ mod tests {
                 syncs: 1,
                 lost: 3
             }
+        );
+    }
+
+    #[test]
+    fn a_torn_write_leaves_some_sectors_and_the_database_whole() {
+        // A generator of its own, so that each round tears elsewhere and the test repeats.
+        let mut state = 1u64;
+        let mut coin = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state >> 63 == 1
+        };
+        let mut torn = 0;
+        for committed in 1..12 {
+            let disk = SimDisk::new();
+            let db = open(&disk);
+            (0..committed).for_each(|key| put(&db, key));
+            let tx = db.begin_write().unwrap();
+            for key in 1000..1200 {
+                let mut table = tx.open_table(ROWS).unwrap();
+                table.insert(key, [1u8; 2000].as_slice()).unwrap();
+            }
+            torn += disk.crash_torn(&mut coin);
+            drop(tx);
+            drop(db);
+            assert_eq!(keys(&open(&disk)), (0..committed).collect::<Vec<_>>());
+        }
+        assert!(torn > 0);
+    }
+
+    #[test]
+    fn a_troubled_disk_says_so_and_counts() {
+        let disk = SimDisk::new();
+        let handle = disk.open();
+        handle.set_len(8).unwrap();
+        assert_eq!(disk.set_trouble(Trouble::Full), 0);
+        assert_eq!(
+            handle.write(0, b"x").unwrap_err().kind(),
+            ErrorKind::StorageFull
+        );
+        assert!(handle.set_len(9).is_err());
+        handle.sync_data().unwrap();
+        assert_eq!(disk.set_trouble(Trouble::SyncFails), 2);
+        handle.write(0, b"x").unwrap();
+        assert!(handle.sync_data().is_err());
+        let slept = Arc::new(Mutex::new(0));
+        let counted = slept.clone();
+        let wait = move || *counted.lock().unwrap() += 1;
+        assert_eq!(disk.set_trouble(Trouble::Slow(Arc::new(wait))), 1);
+        handle.sync_data().unwrap();
+        assert_eq!(
+            (disk.set_trouble(Trouble::None), *slept.lock().unwrap()),
+            (1, 1)
         );
     }
 

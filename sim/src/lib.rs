@@ -41,9 +41,13 @@ pub mod host;
 #[cfg(madsim)]
 pub mod identity;
 #[cfg(madsim)]
+pub mod net;
+#[cfg(madsim)]
 pub mod oracle;
 #[cfg(madsim)]
 pub mod output;
+#[cfg(madsim)]
+pub mod points;
 #[cfg(madsim)]
 pub mod rpc_transport;
 #[cfg(madsim)]

@@ -141,8 +141,11 @@ pub fn summary(record: &Record) -> String {
     for fault in &record.faults {
         let at = clock(Duration::from_secs_f64(fault.at_seconds));
         lines.push(format!(
-            "fault: {} of {} at {at} for {} s, {} unsynced writes lost",
-            fault.kind, fault.host, fault.down_for_seconds, fault.writes_lost
+            "fault: {} of {} at {at} for {:.0} s: {}",
+            fault.kind,
+            fault.hosts.join(", "),
+            fault.lasted_seconds,
+            fault.effect
         ));
     }
     for violation in &record.violations {

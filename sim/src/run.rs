@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
+use crate::points::Passings;
 use crate::story::JobCounts;
 use crate::trace::{Recorded, TARGET_PREFIX, Trace};
 use crate::violation::{Violation, Violations};
@@ -46,6 +47,8 @@ pub struct Record {
     pub bytes: u64,
     /// State updates executed.
     pub state_updates: u64,
+    /// Rounds opened.
+    pub rounds_opened: u64,
     /// Jobs by how they ended.
     pub jobs: JobCounts,
     /// Rewards claimed.
@@ -56,6 +59,8 @@ pub struct Record {
     pub disks: BTreeMap<String, DiskUsage>,
     /// What the faults did.
     pub faults: Vec<Struck>,
+    /// How often each fail point was passed, by host.
+    pub points: Passings,
     /// What did not hold.
     pub violations: Vec<Violation>,
     /// Whether all held.
@@ -129,7 +134,7 @@ fn simulate(
     mut show: impl FnMut(Status),
 ) -> Result<Finished, RunError> {
     let violations = Violations::default();
-    let runtime = Runtime::with_seed_and_config(seed, physics(scenario));
+    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     guard::seal()?;
     let (lived, recorded) = lived(
         runtime,
@@ -205,6 +210,7 @@ fn record(
         messages,
         bytes,
         state_updates: ending.as_ref().map_or(0, |e| e.tally.state_updates),
+        rounds_opened: ending.as_ref().map_or(0, |e| e.tally.rounds_opened),
         jobs: ending.as_ref().map(|e| e.jobs).unwrap_or_default(),
         claims: ending.as_ref().map_or(0, |e| e.tally.claims),
         balances: ending
@@ -213,6 +219,10 @@ fn record(
             .map(|(name, wei)| (name.clone(), wei.to_string()))
             .collect(),
         disks: ending.as_ref().map(|e| e.disks.clone()).unwrap_or_default(),
+        points: ending
+            .as_ref()
+            .map(|e| e.points.clone())
+            .unwrap_or_default(),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() {
             Outcome::Held
@@ -221,16 +231,6 @@ fn record(
         },
         violations,
     }
-}
-
-/// The simulated network's properties.
-fn physics(scenario: &Scenario) -> madsim::Config {
-    let latency = scenario.network.latency;
-    let mut config = madsim::Config::default();
-    config.net.packet_loss_rate = scenario.network.loss.probability();
-    // The range is open at its end, and may not be empty.
-    config.net.send_latency = latency.min..latency.max + std::time::Duration::from_nanos(1);
-    config
 }
 
 /// Events go into the trace, and to standard error as `RUST_LOG` asks.

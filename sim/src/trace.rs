@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use madsim::runtime::Handle;
 use madsim::task::NodeId;
 use madsim::time::TimeHandle;
 use serde::Serialize;
@@ -183,11 +184,13 @@ impl Trace {
         if !inner.recording {
             return;
         }
-        let host = inner
-            .nodes
-            .get(&madsim::plugin::node())
-            .cloned()
-            .unwrap_or_else(|| SIMULATOR.into());
+        let node = madsim::plugin::node();
+        let host = match inner.nodes.get(&node) {
+            // A process that has been killed may run on to its next wait: nothing of that has happened.
+            Some(_) if Handle::current().is_exit(node) => return,
+            Some(host) => host.clone(),
+            None => SIMULATOR.into(),
+        };
         let mut values = Values {
             message: String::new(),
             fields: Map::new(),

@@ -1,17 +1,14 @@
 //! The simulated wire: byte streams between hosts, for libp2p and for JSON-RPC, with every message on record.
 //!
 //! [`Wire`] is a libp2p transport of plain streams; the node puts Noise and Yamux on top as it does on real TCP. Under it
-//! lies the simulator's TCP: messages of one connection arrive in order, each after a latency drawn from the scenario's
-//! range, and a lost one is sent again after a growing wait.
-//!
-//! What it leaves out: bandwidth, back-pressure and half-closed connections. The end of a process is seen by its peers
-//! at once.
+//! lies the simulated network ([`crate::net`]).
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
@@ -20,114 +17,155 @@ use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::{Multiaddr, Protocol};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::net::{Handle, Net};
 use crate::trace::Trace;
+
+/// Bytes that are sent without a flush: a writer of much need not keep all of it.
+const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// A byte stream between two hosts. Each flush of written bytes is one message.
 #[derive(Debug)]
 pub struct WireStream {
-    tcp: TcpStream,
+    handle: Handle,
     local: Endpoint,
     remote: IpAddr,
-    /// Bytes written and not yet sent. The simulator's TCP sends a message at every flush, an empty one too.
-    unsent: usize,
+    /// Bytes written and not yet sent.
+    unsent: Vec<u8>,
+    /// The process of the host that holds it.
+    process: u64,
 }
 
-/// Who a host is on the wire, and where its messages are recorded.
+/// Who a host is on the wire, and where its messages are recorded. Clones are the same host.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct Endpoint(Arc<Place>);
+
+struct Place {
     host: Arc<str>,
     address: IpAddr,
+    net: Net,
     trace: Trace,
+    /// Counts the host's processes: what an earlier one holds is dead.
+    process: AtomicU64,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.host, self.address)
+        write!(f, "{} ({})", self.0.host, self.0.address)
     }
 }
 
 impl Endpoint {
-    /// The host `host` at `address`.
-    pub fn new(host: &str, address: IpAddr, trace: Trace) -> Endpoint {
+    /// The host `host` at `address` of a network.
+    pub fn new(host: &str, address: IpAddr, net: Net, trace: Trace) -> Endpoint {
         trace.add_address(address, host);
-        Endpoint {
+        Endpoint(Arc::new(Place {
             host: host.into(),
             address,
+            net,
             trace,
-        }
+            process: AtomicU64::new(0),
+        }))
     }
 
     /// The host's name.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// The host's address.
     pub fn address(&self) -> IpAddr {
-        self.address
+        self.0.address
+    }
+
+    /// The network.
+    pub fn net(&self) -> &Net {
+        &self.0.net
+    }
+
+    /// The host's process has ended: whatever it still does sends nothing.
+    pub fn cut_off(&self) {
+        self.0.process.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn process(&self) -> u64 {
+        self.0.process.load(Ordering::Relaxed)
+    }
+
+    fn stream(&self, handle: Handle, remote: IpAddr) -> WireStream {
+        WireStream {
+            handle,
+            local: self.clone(),
+            remote,
+            unsent: Vec::new(),
+            process: self.process(),
+        }
     }
 
     /// Opens a stream to a port of another host.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<WireStream> {
-        let tcp = TcpStream::connect(to).await?;
-        Ok(WireStream {
-            tcp,
-            local: self.clone(),
-            remote: to.ip(),
-            unsent: 0,
-        })
+        let handle = self.0.net.connect(self.0.address, to).await?;
+        Ok(self.stream(handle, to.ip()))
     }
 
-    /// Accepts streams on a port of this host, on all its addresses.
-    pub async fn listen(&self, port: u16) -> io::Result<WireListener> {
-        let tcp = TcpListener::bind(("0.0.0.0", port)).await?;
+    /// Accepts streams on a port of this host; port 0 stands for any free one.
+    pub fn listen(&self, port: u16) -> io::Result<WireListener> {
+        let at = self.0.net.listen(SocketAddr::new(self.0.address, port))?;
         Ok(WireListener {
-            tcp,
+            at,
             local: self.clone(),
         })
     }
 }
 
-/// Accepts streams.
+/// Accepts streams; dropping it closes the port.
 #[derive(Debug)]
 pub struct WireListener {
-    tcp: TcpListener,
+    at: SocketAddr,
     local: Endpoint,
 }
 
 impl WireListener {
     /// The next stream, and where it comes from.
     pub async fn accept(&self) -> io::Result<(WireStream, SocketAddr)> {
-        let (tcp, from) = self.tcp.accept().await?;
-        Ok((
-            WireStream {
-                tcp,
-                local: self.local.clone(),
-                remote: from.ip(),
-                unsent: 0,
-            },
-            from,
-        ))
+        let net = &self.local.0.net;
+        let (handle, from) = std::future::poll_fn(|cx| net.poll_accept(self.at, cx)).await?;
+        Ok((self.local.stream(handle, from.ip()), from))
     }
 
     /// The port.
-    pub fn port(&self) -> io::Result<u16> {
-        Ok(self.tcp.local_addr()?.port())
+    pub fn port(&self) -> u16 {
+        self.at.port()
+    }
+}
+
+impl Drop for WireListener {
+    fn drop(&mut self) {
+        self.local.0.net.close_listener(self.at);
+    }
+}
+
+impl WireStream {
+    fn send(&mut self) -> io::Result<()> {
+        if self.process != self.local.process() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let bytes = std::mem::take(&mut self.unsent);
+        let length = bytes.len();
+        self.handle.send(bytes)?;
+        let place = &self.local.0;
+        place.trace.sent(&place.host, self.remote, length);
+        Ok(())
     }
 }
 
 impl AsyncRead for WireStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        futures::ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
-        Poll::Ready(Ok(buf.filled().len()))
+        self.handle.poll_read(cx, buf)
     }
 }
 
@@ -137,24 +175,26 @@ impl AsyncWrite for WireStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = futures::ready!(Pin::new(&mut self.tcp).poll_write(cx, buf))?;
-        self.unsent += written;
-        Poll::Ready(Ok(written))
+        if self.unsent.len() >= SEGMENT_BYTES {
+            futures::ready!(self.handle.poll_ready(cx))?;
+            self.send()?;
+        }
+        let count = buf.len().min(SEGMENT_BYTES);
+        self.unsent.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unsent == 0 {
-            return Poll::Ready(Ok(()));
+        if !self.unsent.is_empty() {
+            futures::ready!(self.handle.poll_ready(cx))?;
+            self.send()?;
         }
-        futures::ready!(Pin::new(&mut self.tcp).poll_flush(cx))?;
-        let bytes = std::mem::take(&mut self.unsent);
-        self.local.trace.sent(&self.local.host, self.remote, bytes);
         Poll::Ready(Ok(()))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         futures::ready!(self.as_mut().poll_flush(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Poll::Ready(self.handle.finish())
     }
 }
 
@@ -229,8 +269,8 @@ impl Transport for Wire {
         let Some(wanted) = socket_address(&addr) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
-        if !wanted.ip().is_unspecified() && wanted.ip() != self.local.address {
-            let message = format!("{} is not an address of {}", wanted.ip(), self.local.host);
+        if !wanted.ip().is_unspecified() && wanted.ip() != self.local.address() {
+            let message = format!("{} is not an address of {}", wanted.ip(), self.local.host());
             return Err(TransportError::Other(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 message,
@@ -280,7 +320,7 @@ impl Transport for Wire {
             match listener.incoming.poll_next_unpin(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Some(Ok(Incoming::Listening(port)))) => {
-                    let listen_addr = multiaddr(SocketAddr::new(this.local.address, port));
+                    let listen_addr = multiaddr(SocketAddr::new(this.local.address(), port));
                     listener.announced = Some(listen_addr.clone());
                     return Poll::Ready(TransportEvent::NewAddress {
                         listener_id: listener.id,
@@ -322,8 +362,8 @@ fn accepting(local: Endpoint, port: u16) -> impl Stream<Item = io::Result<Incomi
         let step = async {
             match state {
                 State::Bind => {
-                    let listener = local.listen(port).await.map_err(Some)?;
-                    let bound = listener.port().map_err(Some)?;
+                    let listener = local.listen(port).map_err(Some)?;
+                    let bound = listener.port();
                     Ok((Incoming::Listening(bound), State::Accept(listener)))
                 }
                 State::Accept(listener) => {

@@ -19,17 +19,20 @@ use smartnodes_node::identity::Identity;
 use smartnodes_node::node::NodeConfig;
 use smartnodes_node::p2p::P2pSettings;
 use smartnodes_node::p2p::handshake;
-use smartnodes_scenarios::{HostName, Role, Scenario};
+use smartnodes_scenarios::{FaultKind, HostName, Role, Scenario, SwarmKind};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::chain_host::{ChainHost, RPC_PORT};
+use crate::chain_host::{ChainHost, RPC_PORT, Sight};
 use crate::disk::{DiskUsage, SimDisk};
 use crate::draw;
-use crate::faults::{self, Struck, Target};
+use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
+use crate::net::Net;
 use crate::oracle::books::Terms;
 use crate::oracle::truth::Truth;
 use crate::oracle::{Oracle, Tally};
+use crate::points::{Passings, Points};
 use crate::story::{JobCounts, Story};
 use crate::trace::{SIMULATOR, Trace};
 use crate::violation::Violations;
@@ -59,6 +62,8 @@ pub struct Ending {
     pub jobs: JobCounts,
     /// What the faults did.
     pub faults: Vec<Struck>,
+    /// How often each fail point was passed, by host.
+    pub points: Passings,
     /// What each host's disk did.
     pub disks: BTreeMap<String, DiskUsage>,
     /// SNO wei of each host's wallet, of the treasury and of the token contract, and the total supply.
@@ -111,44 +116,58 @@ pub async fn live(
         .collect();
     let (chain, deployment, oracle) = chain(scenario, seed, &identities, &truth, violations)?;
     let oracle = Arc::new(Mutex::new(oracle));
-    let chain_host = start_chain(chain, scenario, trace, violations, oracle.clone());
+    let net = Net::start(scenario.network);
+    let (opened, rounds) = watch::channel(0);
+    let endpoint = Endpoint::new(CHAIN.0, CHAIN.1.into(), net.clone(), trace.clone());
+    let (chain_host, chain_node) = start_chain(
+        chain,
+        scenario,
+        endpoint,
+        violations,
+        oracle.clone(),
+        opened,
+    );
+    trace.add_node(chain_node, CHAIN.0);
 
     let story = Story::new(scenario);
-    let disks: BTreeMap<HostName, SimDisk> = scenario
-        .hosts()
-        .map(|name| (name, SimDisk::new()))
-        .collect();
+    let points = Points::default();
+    points.install();
     let mut targets = BTreeMap::new();
     for name in scenario.hosts() {
+        let endpoint = Endpoint::new(&name.to_string(), address(name), net.clone(), trace.clone());
+        let disk = SimDisk::new();
         let host = host(
             scenario,
             seed,
             name,
             &identities,
-            &disks[&name],
+            (disk.clone(), endpoint.clone()),
             &deployment,
-            trace,
             &story,
             &truth,
             violations,
         );
         let node = start_host(host, trace);
-        targets.insert(
-            name,
-            Target {
-                node,
-                disk: disks[&name].clone(),
-            },
-        );
+        points.add_host(node, name);
+        let target = Target {
+            node,
+            disk,
+            endpoint,
+            busy: Arc::default(),
+        };
+        targets.insert(name, target);
     }
 
-    let strikes = faults::schedule(scenario, seed);
-    let mut faults = Some(tokio::spawn(faults::carry_out(
-        strikes,
+    let stage = Stage {
         targets,
-        violations.clone(),
-    )));
-    let mut struck = Vec::new();
+        chain: chain_host.clone(),
+        chain_address: CHAIN.1.into(),
+        net,
+        points: points.clone(),
+        rounds,
+        violations: violations.clone(),
+    };
+    let faults = Faults::start(faults::schedule(scenario, seed), &stage);
     let tally = || {
         oracle
             .lock()
@@ -165,13 +184,8 @@ pub async fn live(
             updates: (counted.state_updates, scenario.updates),
             messages: trace.messages(),
         });
-        if faults.as_ref().is_some_and(|task| task.is_finished())
-            && let Some(task) = faults.take()
-        {
-            struck = task.await.unwrap_or_default();
-        }
         let mut missing = missing(scenario, counted, &story);
-        if faults.is_some() {
+        if faults.are_open() {
             missing.push("faults are going on".to_owned());
         }
         // A violation makes the rest worthless, and often endless.
@@ -187,6 +201,7 @@ pub async fn live(
             break;
         }
     }
+    let faults = faults.finish(violations);
     let wallets = identities
         .iter()
         .map(|(name, identity)| (name.to_string(), identity.address()));
@@ -200,10 +215,12 @@ pub async fn live(
         hosts: identities.len() + 1,
         tally: tally(),
         jobs: story.job_counts(),
-        faults: struck,
-        disks: disks
+        faults,
+        points: points.counts(),
+        disks: stage
+            .targets
             .iter()
-            .map(|(name, disk)| (name.to_string(), disk.usage()))
+            .map(|(name, target)| (name.to_string(), target.disk.usage()))
             .collect(),
     })
 }
@@ -341,39 +358,51 @@ fn chain(
     let mut oracle = Oracle::new(deployment.clone(), terms, truth.clone(), violations.clone());
     (1..=deployed).for_each(|number| oracle.follow(&chain, number));
     oracle.compare(&chain);
+    if may_rewind(scenario) {
+        oracle.remember(&chain);
+    }
     Ok((chain, deployment, oracle))
 }
 
 fn start_chain(
     chain: Chain,
     scenario: &Scenario,
-    trace: &Trace,
+    endpoint: Endpoint,
     violations: &Violations,
     oracle: Arc<Mutex<Oracle>>,
-) -> ChainHost {
-    let observer = move |chain: &Chain, block: &smartnodes_evm::chain::BlockSummary| {
-        oracle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .observe(chain, block);
+    opened: watch::Sender<u64>,
+) -> (ChainHost, madsim::task::NodeId) {
+    let observer = move |chain: &Chain, sight: Sight<'_>| {
+        let mut oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
+        match sight {
+            Sight::Mined(block) => oracle.observe(chain, block),
+            Sight::Rewound(latest) => oracle.rewind(chain, latest),
+        }
+        let last = oracle.tally().last_round;
+        opened.send_if_modified(|round| std::mem::replace(round, last) != last);
     };
     let host = ChainHost::new(chain, vec![Box::new(observer)]);
-    let (name, address) = CHAIN;
-    let endpoint = Endpoint::new(name, address.into(), trace.clone());
     let (running, violations, block_time) =
         (host.clone(), violations.clone(), scenario.chain.block_time);
     let node = Handle::current()
         .create_node()
-        .name(name)
-        .ip(address.into())
+        .name(endpoint.host())
+        .ip(endpoint.address())
         .build();
-    trace.add_node(node.id(), name);
     node.spawn(async move {
         if let Err(error) = running.run(endpoint, block_time).await {
             violations.add("chain-runs", error.to_string());
         }
     });
-    host
+    (host, node.id())
+}
+
+/// Whether blocks may be undone in a run.
+fn may_rewind(scenario: &Scenario) -> bool {
+    let mut faults = scenario.faults.iter();
+    let mut swarm = scenario.swarm.iter().flat_map(|swarm| &swarm.kinds);
+    faults.any(|fault| matches!(fault.kind, FaultKind::Reorg { .. }))
+        || swarm.any(|kind| *kind == SwarmKind::Reorg)
 }
 
 #[allow(
@@ -385,9 +414,8 @@ fn host(
     seed: u64,
     name: HostName,
     identities: &BTreeMap<HostName, Identity>,
-    disk: &SimDisk,
+    (disk, endpoint): (SimDisk, Endpoint),
     deployment: &Deployment,
-    trace: &Trace,
     story: &Story,
     truth: &Truth,
     violations: &Violations,
@@ -436,8 +464,8 @@ fn host(
         name,
         identity: identities[&name].clone(),
         config,
-        endpoint: Endpoint::new(&name.to_string(), address(name), trace.clone()),
-        disk: disk.clone(),
+        endpoint,
+        disk,
         chain: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
         deployment: deployment.clone(),
         jobs: user.map(|user| user.jobs.clone()).unwrap_or_default(),

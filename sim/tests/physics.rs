@@ -20,23 +20,41 @@ use libp2p::swarm::{Config as SwarmConfig, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, ping, yamux};
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use smartnodes_evm::chain::{Chain, ChainConfig};
+use smartnodes_scenarios::{Latency, Network, Percent};
 use smartnodes_sim::chain_host::{ChainHost, RPC_PORT};
+use smartnodes_sim::net::Net;
 use smartnodes_sim::rpc_transport::WireRpc;
 use smartnodes_sim::trace::Trace;
 use smartnodes_sim::wire::{Endpoint, Wire};
 use tokio::time::{Instant, sleep, timeout};
 
-fn runtime(loss: f64) -> Runtime {
-    let mut config = madsim::Config::default();
-    config.net.packet_loss_rate = loss;
-    config.net.send_latency = Duration::from_millis(20)..Duration::from_millis(30);
-    Runtime::with_seed_and_config(1, config)
+fn runtime() -> Runtime {
+    Runtime::with_seed_and_config(1, madsim::Config::default())
 }
 
-fn host(name: &str, ip: IpAddr, trace: &Trace) -> (NodeHandle, Endpoint) {
+/// A network with latencies from 20 to 30 ms that loses so many messages, and the record of it.
+struct Lab {
+    net: Net,
+    trace: Trace,
+}
+
+fn lab(loss: u8, trace: &Trace) -> Lab {
+    let latency = Latency {
+        min: Duration::from_millis(20),
+        max: Duration::from_millis(30),
+    };
+    let loss = Percent::from_whole(loss);
+    Lab {
+        net: Net::start(Network { latency, loss }),
+        trace: trace.clone(),
+    }
+}
+
+fn host(name: &str, ip: IpAddr, lab: &Lab) -> (NodeHandle, Endpoint) {
     let node = Handle::current().create_node().name(name).ip(ip).build();
-    trace.add_node(node.id(), name);
-    (node, Endpoint::new(name, ip, trace.clone()))
+    lab.trace.add_node(node.id(), name);
+    let endpoint = Endpoint::new(name, ip, lab.net.clone(), lab.trace.clone());
+    (node, endpoint)
 }
 
 fn swarm(endpoint: Endpoint, key: u8) -> Swarm<ping::Behaviour> {
@@ -65,8 +83,8 @@ fn peer(key: u8) -> PeerId {
 }
 
 /// Two hosts ping each other; returns the round trips that the dialler measured.
-async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
-    let (listener, endpoint) = host("listener", [10, 0, 0, 1].into(), trace);
+async fn pings(lab: &Lab, count: usize) -> Vec<Duration> {
+    let (listener, endpoint) = host("listener", [10, 0, 0, 1].into(), lab);
     listener.spawn(async move {
         let mut swarm = swarm(endpoint, 1);
         swarm
@@ -77,7 +95,7 @@ async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
         }
     });
     sleep(Duration::from_secs(1)).await;
-    let (dialler, endpoint) = host("dialler", [10, 0, 0, 2].into(), trace);
+    let (dialler, endpoint) = host("dialler", [10, 0, 0, 2].into(), lab);
     let measured = dialler.spawn(async move {
         let mut swarm = swarm(endpoint, 2);
         let address: Multiaddr = format!("/ip4/10.0.0.1/tcp/4001/p2p/{}", peer(1))
@@ -104,9 +122,9 @@ async fn pings(trace: &Trace, count: usize) -> Vec<Duration> {
 #[test]
 fn libp2p_runs_over_the_wire_and_every_message_is_on_record() {
     let trace = Trace::new(None);
-    runtime(0.0).block_on(async {
+    runtime().block_on(async {
         trace.start();
-        let trips = pings(&trace, 5).await;
+        let trips = pings(&lab(0, &trace), 5).await;
         assert!(
             trips
                 .iter()
@@ -127,8 +145,8 @@ fn libp2p_runs_over_the_wire_and_every_message_is_on_record() {
 #[test]
 fn a_lossy_wire_is_slow_and_loses_nothing() {
     let trace = Trace::new(None);
-    runtime(0.5).block_on(async {
-        let trips = timeout(Duration::from_secs(600), pings(&trace, 20))
+    runtime().block_on(async {
+        let trips = timeout(Duration::from_secs(600), pings(&lab(50, &trace), 20))
             .await
             .expect("all arrive");
         // Half of all messages are sent again, some many times.
@@ -139,8 +157,8 @@ fn a_lossy_wire_is_slow_and_loses_nothing() {
 #[test]
 fn an_address_of_another_host_cannot_be_listened_on_and_a_foreign_one_not_dialled() {
     let trace = Trace::new(None);
-    runtime(0.0).block_on(async {
-        let (node, endpoint) = host("host", [10, 0, 0, 1].into(), &trace);
+    runtime().block_on(async {
+        let (node, endpoint) = host("host", [10, 0, 0, 1].into(), &lab(0, &trace));
         let checked = node.spawn(async move {
             let mut swarm = swarm(endpoint, 1);
             assert!(
@@ -184,8 +202,8 @@ fn an_address_of_another_host_cannot_be_listened_on_and_a_foreign_one_not_dialle
     });
 }
 
-fn start_chain(trace: &Trace) -> (NodeHandle, ChainHost) {
-    let (node, endpoint) = host("chain", [10, 0, 0, 1].into(), trace);
+fn start_chain(lab: &Lab) -> (NodeHandle, ChainHost) {
+    let (node, endpoint) = host("chain", [10, 0, 0, 1].into(), lab);
     let chain = ChainHost::new(Chain::new(ChainConfig::default()).unwrap(), Vec::new());
     node.spawn({
         let chain = chain.clone();
@@ -197,9 +215,10 @@ fn start_chain(trace: &Trace) -> (NodeHandle, ChainHost) {
 #[test]
 fn alloy_speaks_to_a_chain_that_mines_on_virtual_time() {
     let trace = Trace::new(None);
-    runtime(0.0).block_on(async {
-        let (_, chain) = start_chain(&trace);
-        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &trace);
+    runtime().block_on(async {
+        let lab = lab(0, &trace);
+        let (_, chain) = start_chain(&lab);
+        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &lab);
         let asked = node.spawn(async move {
             sleep(Duration::from_secs(101)).await;
             let server = SocketAddr::new([10, 0, 0, 1].into(), RPC_PORT);
@@ -232,9 +251,10 @@ fn alloy_speaks_to_a_chain_that_mines_on_virtual_time() {
 #[test]
 fn a_chain_that_is_away_is_an_error_in_time_and_back_again_afterwards() {
     let trace = Trace::new(None);
-    runtime(0.0).block_on(async {
-        let (server_node, _) = start_chain(&trace);
-        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &trace);
+    runtime().block_on(async {
+        let lab = lab(0, &trace);
+        let (server_node, _) = start_chain(&lab);
+        let (node, endpoint) = host("client", [10, 0, 0, 2].into(), &lab);
         let server = SocketAddr::new([10, 0, 0, 1].into(), RPC_PORT);
         let rpc = WireRpc::new(endpoint, server, Duration::from_secs(5));
         let provider = RootProvider::<Ethereum>::new(RpcClient::new(rpc, false));

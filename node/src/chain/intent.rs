@@ -266,6 +266,26 @@ impl Intent {
 }
 
 /// In words that continue "refuses to …".
+#[cfg(madsim)]
+impl Intent {
+    /// The kind of intent, as fail points name it.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Intent::OpenRound { .. } => "open-round",
+            Intent::Propose { .. } => "propose",
+            Intent::Vote { .. } => "vote",
+            Intent::Execute { .. } => "execute",
+            Intent::Claim { .. } => "claim",
+            Intent::CreateUser { .. } => "create-user",
+            Intent::CreateValidator { .. } => "create-validator",
+            Intent::RequestJob { .. } => "request-job",
+            Intent::WithdrawSno { .. } => "withdraw-sno",
+            Intent::WithdrawEth { .. } => "withdraw-eth",
+            Intent::Transfer { .. } => "transfer",
+        }
+    }
+}
+
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -29,6 +29,7 @@ use super::{
     journal::{Entry, Mined, Pending},
     nonces::NonceOwner,
 };
+use crate::failpoint::fail_point;
 
 /// How many blocks beyond the confirmations must pass before a nonce that is used, and by none of ours as far as the
 /// endpoints say, is given up: receipts may lag behind, and to send a thing twice would be worse than to wait.
@@ -76,11 +77,14 @@ impl ChainClient {
                     }
                 };
                 match self.until_included(&mut owner, &key, nonce).await? {
-                    Inclusion::Included => {}
+                    Inclusion::Included => {
+                        fail_point!(intent.kind(), "included");
+                    }
                     Inclusion::NonceTaken => continue,
                 }
             }
             if let Some(done) = self.until_confirmed(&key).await? {
+                fail_point!(intent.kind(), "confirmed");
                 return done;
             }
         }
@@ -117,6 +121,7 @@ impl ChainClient {
         let raw = attempt.raw.clone();
         info!(what = pending.what, nonce, hash = %attempt.hash, "sending a transaction");
         pending.attempts.push(attempt);
+        fail_point!(intent.kind(), "signed");
         // The journal is first, so that a crash at any point finds the transaction again.
         self.inner
             .journal
@@ -132,6 +137,7 @@ impl ChainClient {
                 message,
             });
         }
+        fail_point!(intent.kind(), "sent");
         Ok(nonce)
     }
 

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use crate::chain::{ChainError, JobState};
+use crate::failpoint::fail_point;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
 use crate::jobs::{Coordination, challenges, coordinator, sync};
@@ -207,6 +208,7 @@ impl Validator {
         if self.take(receipt).await? {
             info!(receipt = %id, round, "receipt issued");
             self.ctx.network.publish(gossip).await;
+            fail_point!("receipt", "gossiped");
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::payloads::{Found, find_payload, stored_payload};
 use super::settle::{SettleError, catch_up};
 use super::timing::Timing;
 use crate::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
+use crate::failpoint::fail_point;
 use crate::jobs::sync;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::Record;
@@ -375,6 +376,7 @@ async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), Roun
     ctx.network
         .put_record(&Record::Payload(Box::new(published)))
         .await;
+    fail_point!("payload", "published");
     ctx.chain
         .send(Intent::Propose {
             round: status.round,

@@ -14,6 +14,8 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 
+use crate::failpoint::fail_point;
+
 /// The layout of the tables below. A database with another number is refused rather than misread.
 const SCHEMA_VERSION: u32 = 2;
 const SCHEMA: TableDefinition<'static, &'static str, u32> = TableDefinition::new("schema");
@@ -207,12 +209,20 @@ impl Store {
         f: impl FnOnce(&mut Batch<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let transaction = self.begin_write("begin a write")?;
-        f(&mut Batch {
+        let mut batch = Batch {
             transaction: &transaction,
-        })?;
+            #[cfg(madsim)]
+            first: "nothing",
+        };
+        f(&mut batch)?;
+        #[cfg(madsim)]
+        let first = batch.first;
+        fail_point!(first, "write");
         transaction
             .commit()
-            .map_err(|e| StoreError::database("commit a write", e))
+            .map_err(|e| StoreError::database("commit a write", e))?;
+        fail_point!(first, "written");
+        Ok(())
     }
 
     fn begin_write(&self, doing: &'static str) -> Result<redb::WriteTransaction, StoreError> {
@@ -238,6 +248,9 @@ impl Store {
 /// The changes of one [`Store::write`].
 pub struct Batch<'a> {
     transaction: &'a redb::WriteTransaction,
+    /// The first table that was changed: it names the write's fail points.
+    #[cfg(madsim)]
+    first: &'static str,
 }
 
 impl Batch<'_> {
@@ -264,9 +277,13 @@ impl Batch<'_> {
     }
 
     fn open(
-        &self,
+        &mut self,
         table: Table,
     ) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, StoreError> {
+        #[cfg(madsim)]
+        if self.first == "nothing" {
+            self.first = table.name();
+        }
         self.transaction
             .open_table(table.definition())
             .map_err(|e| StoreError::database("open a table", e))

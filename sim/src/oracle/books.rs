@@ -49,7 +49,7 @@ pub struct Terms {
 }
 
 /// The account. Amounts are SNO wei.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Books {
     terms: Terms,
     truth: Truth,
@@ -66,15 +66,17 @@ pub struct Books {
     members: BTreeSet<Address>,
     round: Option<Round>,
     last_executed_round: u64,
+    rounds_opened: u64,
+    last_opened_round: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Job {
     payment: u128,
     sno: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Distribution {
     /// What workers may claim in all.
     pool: u128,
@@ -87,7 +89,7 @@ struct Distribution {
     accounts: BTreeSet<Address>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Round {
     number: u64,
     snapshot: u64,
@@ -126,6 +128,8 @@ impl Books {
             members: BTreeSet::new(),
             round: None,
             last_executed_round: 0,
+            rounds_opened: 0,
+            last_opened_round: 0,
         }
     }
 
@@ -441,6 +445,8 @@ impl Books {
                         "round {round} asks for {required} of {snapshot}, it must be {expected}"
                     )
                 });
+                self.rounds_opened += 1;
+                self.last_opened_round = *round;
                 self.round = Some(Round {
                     number: *round,
                     snapshot: *snapshot,
@@ -532,6 +538,8 @@ impl Books {
                 .map(|d| d.capacity.saturating_sub(d.claimed_capacity))
                 .sum(),
             open_jobs: self.open_jobs.len() as u64,
+            rounds_opened: self.rounds_opened,
+            last_round: self.last_opened_round,
         }
     }
 

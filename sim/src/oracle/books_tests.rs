@@ -118,7 +118,9 @@ fn an_honest_story_breaks_nothing() {
             state_updates: 1,
             claims: 1,
             unclaimed_capacity: 40,
-            open_jobs: 0
+            open_jobs: 0,
+            rounds_opened: 1,
+            last_round: 1,
         }
     );
 

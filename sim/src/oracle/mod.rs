@@ -14,7 +14,10 @@ pub mod books;
 mod events;
 pub mod truth;
 
+use std::collections::BTreeMap;
+
 use alloy::eips::BlockId;
+use alloy::primitives::{Address, B256, keccak256};
 use smartnodes_evm::chain::{BlockSummary, Chain};
 use smartnodes_evm::deployment::Deployment;
 
@@ -22,6 +25,11 @@ use crate::oracle::books::{Balances, Books, Terms};
 use crate::oracle::events::Token;
 use crate::oracle::truth::Truth;
 use crate::violation::Violations;
+
+/// Bytes of a call that name the function.
+const SELECTOR_BYTES: usize = 4;
+/// Most blocks with transactions whose books are kept: more than the deepest reorganisation has blocks.
+const HISTORY_BLOCKS_MAX: usize = 80;
 
 /// What the oracle has counted, for the run's record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +42,10 @@ pub struct Tally {
     pub unclaimed_capacity: u128,
     /// Jobs whose payment is in escrow.
     pub open_jobs: u64,
+    /// Rounds that have been opened.
+    pub rounds_opened: u64,
+    /// The number of the one that was opened last; 0 if none was.
+    pub last_round: u64,
 }
 
 /// The observer of one deployment.
@@ -41,6 +53,10 @@ pub struct Oracle {
     deployment: Deployment,
     books: Books,
     violations: Violations,
+    /// The books after each of the latest blocks with transactions, where blocks may be undone.
+    history: Option<BTreeMap<u64, Books>>,
+    /// Blocks in which a wallet has done something with the contracts, by wallet, contract and hash of the call.
+    done: BTreeMap<(Address, Address, B256), u64>,
 }
 
 impl Oracle {
@@ -55,13 +71,44 @@ impl Oracle {
             deployment,
             books: Books::new(terms, truth),
             violations,
+            history: None,
+            done: BTreeMap::new(),
         }
+    }
+
+    /// Keeps old books from now on, so that [`Oracle::rewind`] can go back to them.
+    pub fn remember(&mut self, chain: &Chain) {
+        let now = (chain.block_number(), self.books.clone());
+        self.history = Some(BTreeMap::from([now]));
     }
 
     /// Looks at a block that has just been mined.
     pub fn observe(&mut self, chain: &Chain, block: &BlockSummary) {
         self.follow(chain, block.number);
         self.compare(chain);
+        if let Some(history) = &mut self.history {
+            history.insert(block.number, self.books.clone());
+            if history.len() > HISTORY_BLOCKS_MAX {
+                history.pop_first();
+            }
+        }
+    }
+
+    /// All blocks after `latest` are undone.
+    pub fn rewind(&mut self, chain: &Chain, latest: u64) {
+        self.done.retain(|_, block| *block <= latest);
+        let history = self.history.get_or_insert_default();
+        history.split_off(&(latest + 1));
+        match history.last_key_value() {
+            Some((_, books)) => {
+                self.books = books.clone();
+                self.compare(chain);
+            }
+            None => self.violations.add(
+                "chain-readable",
+                format!("no books are kept of block {latest}, to which the chain has gone back"),
+            ),
+        }
     }
 
     /// Enters the transactions of a block, which may be an old one.
@@ -83,6 +130,9 @@ impl Oracle {
                 use alloy::consensus::Transaction as _;
                 (tx.inner.signer(), tx.input().clone())
             });
+            if let (Some((from, data)), Some(to)) = (&input, receipt.to) {
+                self.once(*from, to, data, number);
+            }
             let logs = receipt.inner.logs().iter().map(|log| &log.inner);
             let seen = events::decode(
                 &self.deployment,
@@ -109,6 +159,23 @@ impl Oracle {
             Err(error) => self
                 .violations
                 .add("chain-readable", format!("block {number}: {error}")),
+        }
+    }
+
+    /// A call with arguments to Coordinator or Core names what it is about: the same wallet has no reason to do it twice.
+    /// (Transfers of tokens may repeat; calls without arguments move rounds on.)
+    fn once(&mut self, from: Address, to: Address, data: &[u8], number: u64) {
+        let ours = [self.deployment.coordinator, self.deployment.core];
+        if !ours.contains(&to) || data.len() <= SELECTOR_BYTES {
+            return;
+        }
+        let key = (from, to, keccak256(data));
+        if let Some(before) = self.done.insert(key, number) {
+            let selector = alloy::hex::encode(&data[..SELECTOR_BYTES]);
+            self.violations.add(
+                "transaction-once",
+                format!("{from} calls {selector} of {to} in block {number} as in block {before}"),
+            );
         }
     }
 

@@ -1,0 +1,569 @@
+//! Faults as a scenario file writes them.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Check, MomentValue};
+use crate::spot::Spot;
+use crate::units::{Rate, Span};
+use crate::{
+    Direction, Fault, FaultKind, Latency, Moment, PartitionStyle, Percent, Role, Scenario,
+    ScenarioError, Swarm, SwarmKind, Unsynced, Victim, When,
+};
+
+/// Most restarts of one restart loop.
+const RESTARTS_MAX: u32 = 100;
+/// Deepest reorganisation, in blocks: what the chain host keeps the oracle's books for.
+const REORG_DEPTH_MAX: u64 = 64;
+/// Highest base fee, in times the fee before.
+const FEE_TIMES_MAX: u32 = 10_000;
+/// Most faults that a swarm may draw for one run.
+const SWARM_FAULTS_MAX: u32 = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FaultTable {
+    kind: Spot<String>,
+    /// Whom it strikes: a host's name, "chain", "any", "any validator", "all" or "all workers".
+    host: Option<Spot<String>>,
+    hosts: Option<Spot<Vec<String>>>,
+    at: Option<Spot<MomentValue>>,
+    round: Option<Spot<u64>>,
+    after: Option<Spot<MomentValue>>,
+    point: Option<Spot<String>>,
+    pass: Option<Spot<u64>>,
+    by_host: Option<Spot<String>>,
+    down_for: Option<Spot<MomentValue>>,
+    lasts: Option<Spot<MomentValue>>,
+    may_miss: Option<bool>,
+    unsynced: Option<Spot<String>>,
+    times: Option<Spot<u32>>,
+    up_for: Option<Spot<MomentValue>>,
+    against: Option<Spot<Vec<String>>>,
+    style: Option<Spot<String>>,
+    direction: Option<Spot<String>>,
+    latency: Option<Spot<MomentValue>>,
+    loss: Option<Spot<Percent>>,
+    bandwidth: Option<Spot<Rate>>,
+    sync_takes: Option<Spot<Span>>,
+    by: Option<Spot<Span>>,
+    share: Option<Spot<Percent>>,
+    depth: Option<Spot<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwarmTable {
+    kinds: Option<Spot<Vec<String>>>,
+    most: Spot<u32>,
+    from: Spot<Span>,
+    to: Spot<Span>,
+    longest: Spot<Span>,
+}
+
+/// Whom a kind strikes.
+#[derive(PartialEq)]
+enum Strikes {
+    Hosts,
+    /// Hosts' dealings with the chain: all of them unless some are named.
+    Requests,
+    Chain,
+}
+
+/// How long a kind lasts.
+#[derive(PartialEq)]
+enum Lasts {
+    AtOnce,
+    Down,
+    While,
+}
+
+/// Name, whom it strikes, how long it lasts, and the fields that only some kinds have.
+const KINDS: [(&str, Strikes, Lasts, &[&str]); 18] = [
+    ("crash", Strikes::Hosts, Lasts::Down, &["unsynced"]),
+    (
+        "restart-loop",
+        Strikes::Hosts,
+        Lasts::Down,
+        &["times", "up_for"],
+    ),
+    ("pause", Strikes::Hosts, Lasts::While, &[]),
+    (
+        "partition",
+        Strikes::Hosts,
+        Lasts::While,
+        &["against", "style", "direction"],
+    ),
+    ("reset", Strikes::Hosts, Lasts::AtOnce, &["against"]),
+    (
+        "link",
+        Strikes::Hosts,
+        Lasts::While,
+        &["against", "latency", "loss", "bandwidth"],
+    ),
+    ("disk-full", Strikes::Hosts, Lasts::While, &[]),
+    ("disk-sync-fails", Strikes::Hosts, Lasts::While, &[]),
+    ("disk-slow", Strikes::Hosts, Lasts::While, &["sync_takes"]),
+    ("rpc-outage", Strikes::Requests, Lasts::While, &[]),
+    ("rpc-stale", Strikes::Requests, Lasts::While, &[]),
+    ("rpc-lies", Strikes::Requests, Lasts::While, &[]),
+    ("inclusion-delay", Strikes::Requests, Lasts::While, &["by"]),
+    (
+        "drop-transactions",
+        Strikes::Requests,
+        Lasts::While,
+        &["share"],
+    ),
+    ("reorg", Strikes::Chain, Lasts::AtOnce, &["depth"]),
+    ("fee-spike", Strikes::Chain, Lasts::While, &["times"]),
+    ("sequencer-stop", Strikes::Chain, Lasts::While, &[]),
+    ("timestamp-drift", Strikes::Chain, Lasts::While, &["by"]),
+];
+
+impl Check<'_> {
+    pub(super) fn fault(
+        &self,
+        spot: &Spot<FaultTable>,
+        scenario: &Scenario,
+    ) -> Result<Fault, ScenarioError> {
+        let table = spot.as_ref();
+        let name = table.kind.as_ref().as_str();
+        let Some((_, strikes, lasts, fields)) = KINDS.iter().find(|(kind, ..)| *kind == name)
+        else {
+            let names = KINDS.map(|(kind, ..)| kind).join(", ");
+            return self.refuse(
+                table.kind.span(),
+                format!("no such fault: there is {names}"),
+            );
+        };
+        self.only(table, name, strikes, lasts, fields)?;
+        let hosts = self.victims(spot, strikes, scenario)?;
+        let lasts = match lasts {
+            Lasts::AtOnce => Moment::ZERO,
+            Lasts::Down => self.needed(&table.down_for, "down_for", spot.span())?.0,
+            Lasts::While => self.needed(&table.lasts, "lasts", spot.span())?.0,
+        };
+        let when = self.when(spot, scenario, lasts)?;
+        if let Some(span) = table.down_for.as_ref().or(table.lasts.as_ref())
+            && lasts.latest().is_zero()
+        {
+            return self.refuse(span.span(), "a fault lasts longer than nothing");
+        }
+        Ok(Fault {
+            kind: self.kind(spot, scenario)?,
+            hosts,
+            when,
+            lasts,
+            may_miss: table.may_miss.unwrap_or(false),
+        })
+    }
+
+    /// Refuses fields that this kind does not have.
+    fn only(
+        &self,
+        table: &FaultTable,
+        name: &str,
+        strikes: &Strikes,
+        lasts: &Lasts,
+        fields: &[&str],
+    ) -> Result<(), ScenarioError> {
+        fn at<T>(field: &Option<Spot<T>>) -> Option<Range<usize>> {
+            field.as_ref().map(Spot::span)
+        }
+        let given = [
+            ("host", at(&table.host), *strikes != Strikes::Chain),
+            ("hosts", at(&table.hosts), *strikes != Strikes::Chain),
+            ("down_for", at(&table.down_for), *lasts == Lasts::Down),
+            ("lasts", at(&table.lasts), *lasts == Lasts::While),
+            ("unsynced", at(&table.unsynced), false),
+            ("times", at(&table.times), false),
+            ("up_for", at(&table.up_for), false),
+            ("against", at(&table.against), false),
+            ("style", at(&table.style), false),
+            ("direction", at(&table.direction), false),
+            ("latency", at(&table.latency), false),
+            ("loss", at(&table.loss), false),
+            ("bandwidth", at(&table.bandwidth), false),
+            ("sync_takes", at(&table.sync_takes), false),
+            ("by", at(&table.by), false),
+            ("share", at(&table.share), false),
+            ("depth", at(&table.depth), false),
+        ];
+        for (field, span, allowed) in given {
+            if let Some(span) = span
+                && !allowed
+                && !fields.contains(&field)
+            {
+                return self.refuse(span, format!("a fault of kind {name} has no `{field}`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn needed<'a, T>(
+        &self,
+        field: &'a Option<Spot<T>>,
+        name: &str,
+        table: Range<usize>,
+    ) -> Result<&'a T, ScenarioError> {
+        match field {
+            Some(value) => Ok(value.as_ref()),
+            None => self.refuse(table, format!("missing field `{name}`")),
+        }
+    }
+
+    fn victims(
+        &self,
+        spot: &Spot<FaultTable>,
+        strikes: &Strikes,
+        scenario: &Scenario,
+    ) -> Result<Vec<Victim>, ScenarioError> {
+        let table = spot.as_ref();
+        match (&table.host, &table.hosts, strikes) {
+            (Some(host), None, _) => Ok(vec![self.victim(host.as_ref(), host.span(), scenario)?]),
+            (None, Some(hosts), _) => self.group(hosts, scenario),
+            (None, None, Strikes::Chain) => Ok(Vec::new()),
+            (None, None, Strikes::Requests) => Ok(vec![Victim::All(None)]),
+            (None, None, Strikes::Hosts) => self.refuse(spot.span(), "missing field `host`"),
+            (Some(_), Some(hosts), _) => {
+                self.refuse(hosts.span(), "give `host` or `hosts`, not both")
+            }
+        }
+    }
+
+    fn group(
+        &self,
+        names: &Spot<Vec<String>>,
+        scenario: &Scenario,
+    ) -> Result<Vec<Victim>, ScenarioError> {
+        if names.as_ref().is_empty() {
+            return self.refuse(names.span(), "name at least one host");
+        }
+        let victims = names.as_ref().iter();
+        victims
+            .map(|name| self.victim(name, names.span(), scenario))
+            .collect()
+    }
+
+    fn victim(
+        &self,
+        name: &str,
+        span: Range<usize>,
+        scenario: &Scenario,
+    ) -> Result<Victim, ScenarioError> {
+        let role = |words: &str| {
+            let mut roles = Role::ALL.into_iter();
+            roles.find(|role| {
+                words == role.to_string() && scenario.hosts().any(|host| host.role == *role)
+            })
+        };
+        match name {
+            "chain" => return Ok(Victim::Chain),
+            "any" => return Ok(Victim::Any(None)),
+            "all" => return Ok(Victim::All(None)),
+            _ => {}
+        }
+        if let Some(role) = name.strip_prefix("any ").and_then(role) {
+            return Ok(Victim::Any(Some(role)));
+        }
+        let plural = name.strip_prefix("all ").and_then(|n| n.strip_suffix('s'));
+        if let Some(role) = plural.and_then(role) {
+            return Ok(Victim::All(Some(role)));
+        }
+        self.host_named(name, span, scenario).map(Victim::Named)
+    }
+
+    fn when(
+        &self,
+        spot: &Spot<FaultTable>,
+        scenario: &Scenario,
+        lasts: Moment,
+    ) -> Result<When, ScenarioError> {
+        let table = spot.as_ref();
+        let lonely = |field: &str, span: Range<usize>, needs: &str| {
+            self.refuse(span, format!("`{field}` has a meaning only with `{needs}`"))
+        };
+        match (&table.after, &table.pass, &table.by_host) {
+            (Some(after), ..) if table.round.is_none() => lonely("after", after.span(), "round")?,
+            (_, Some(pass), _) if table.point.is_none() => lonely("pass", pass.span(), "point")?,
+            (.., Some(by)) if table.point.is_none() => lonely("by_host", by.span(), "point")?,
+            _ => {}
+        }
+        match (&table.at, &table.round, &table.point) {
+            (Some(at), None, None) => {
+                let at_most = at.as_ref().0.latest().saturating_add(lasts.latest());
+                if at_most >= scenario.deadline {
+                    let message = format!(
+                        "the fault could last beyond the deadline of {:?}",
+                        scenario.deadline
+                    );
+                    return self.refuse(at.span(), message);
+                }
+                Ok(When::At(at.as_ref().0))
+            }
+            (None, Some(round), None) => {
+                if *round.as_ref() == 0 {
+                    return self.refuse(round.span(), "rounds are numbered from 1");
+                }
+                Ok(When::Round {
+                    number: *round.as_ref(),
+                    after: table.after.as_ref().map_or(Moment::ZERO, |a| a.as_ref().0),
+                })
+            }
+            (None, None, Some(point)) => {
+                if point
+                    .as_ref()
+                    .split('/')
+                    .filter(|part| !part.is_empty())
+                    .count()
+                    != 2
+                {
+                    return self.refuse(
+                        point.span(),
+                        "a fail point is a scope and a step, such as \"vote/sent\"",
+                    );
+                }
+                let pass = table.pass.as_ref().map_or(1, |pass| *pass.as_ref());
+                if pass == 0 {
+                    let span = table.pass.as_ref().map_or(point.span(), Spot::span);
+                    return self.refuse(span, "passings are numbered from 1");
+                }
+                let by = table.by_host.as_ref();
+                Ok(When::Point {
+                    point: point.as_ref().clone(),
+                    pass,
+                    by: by
+                        .map(|by| self.host_named(by.as_ref(), by.span(), scenario))
+                        .transpose()?,
+                })
+            }
+            (None, None, None) => self.refuse(
+                spot.span(),
+                "when does it begin? Give `at`, `round` or `point`",
+            ),
+            _ => self.refuse(
+                spot.span(),
+                "a fault begins once: give one of `at`, `round` and `point`",
+            ),
+        }
+    }
+
+    fn kind(
+        &self,
+        spot: &Spot<FaultTable>,
+        scenario: &Scenario,
+    ) -> Result<FaultKind, ScenarioError> {
+        let table = spot.as_ref();
+        let against = || match &table.against {
+            Some(names) => self.group(names, scenario),
+            None => Ok(Vec::new()),
+        };
+        let bounded = |field: &Option<Spot<u32>>, name: &str, max: u32| match field {
+            Some(value) if (1..=max).contains(value.as_ref()) => Ok(*value.as_ref()),
+            Some(value) => self.refuse(value.span(), format!("`{name}` is 1 to {max}")),
+            None => self.refuse(spot.span(), format!("missing field `{name}`")),
+        };
+        let positive =
+            |field: &Option<Spot<Span>>, name: &str| -> Result<Duration, ScenarioError> {
+                let Some(value) = field else {
+                    return self.refuse(spot.span(), format!("missing field `{name}`"));
+                };
+                if value.as_ref().0.is_zero() {
+                    return self.refuse(value.span(), format!("`{name}` is longer than nothing"));
+                }
+                Ok(value.as_ref().0)
+            };
+        Ok(match table.kind.as_ref().as_str() {
+            "crash" => FaultKind::Crash {
+                unsynced: self.choice(
+                    &table.unsynced,
+                    &[("lost", Unsynced::Lost), ("torn", Unsynced::Torn)],
+                )?,
+            },
+            "restart-loop" => FaultKind::RestartLoop {
+                times: bounded(&table.times, "times", RESTARTS_MAX)?,
+                up_for: self.needed(&table.up_for, "up_for", spot.span())?.0,
+            },
+            "pause" => FaultKind::Pause,
+            "partition" => FaultKind::Partition {
+                against: against()?,
+                style: self.choice(
+                    &table.style,
+                    &[
+                        ("silent", PartitionStyle::Silent),
+                        ("loud", PartitionStyle::Loud),
+                    ],
+                )?,
+                direction: self.choice(
+                    &table.direction,
+                    &[
+                        ("both", Direction::Both),
+                        ("in", Direction::In),
+                        ("out", Direction::Out),
+                    ],
+                )?,
+            },
+            "reset" => FaultKind::Reset {
+                against: against()?,
+            },
+            "link" => self.link(spot, against()?)?,
+            "disk-full" => FaultKind::DiskFull,
+            "disk-sync-fails" => FaultKind::DiskSyncFails,
+            "disk-slow" => FaultKind::DiskSlow {
+                sync_takes: positive(&table.sync_takes, "sync_takes")?,
+            },
+            "rpc-outage" => FaultKind::RpcOutage,
+            "rpc-stale" => FaultKind::RpcStale,
+            "rpc-lies" => FaultKind::RpcLies,
+            "inclusion-delay" => FaultKind::InclusionDelay {
+                by: positive(&table.by, "by")?,
+            },
+            "drop-transactions" => FaultKind::DropTransactions {
+                share: *self.needed(&table.share, "share", spot.span())?,
+            },
+            "reorg" => {
+                let depth = *self.needed(&table.depth, "depth", spot.span())?;
+                if !(1..=REORG_DEPTH_MAX).contains(&depth) {
+                    let span = table.depth.as_ref().map_or(spot.span(), Spot::span);
+                    return self.refuse(span, format!("`depth` is 1 to {REORG_DEPTH_MAX} blocks"));
+                }
+                FaultKind::Reorg { depth }
+            }
+            "fee-spike" => FaultKind::FeeSpike {
+                times: bounded(&table.times, "times", FEE_TIMES_MAX)?,
+            },
+            "sequencer-stop" => FaultKind::SequencerStop,
+            _ => {
+                let by = positive(&table.by, "by")?;
+                if by.subsec_nanos() != 0 {
+                    let span = table.by.as_ref().map_or(spot.span(), Spot::span);
+                    return self.refuse(span, "the chain counts in whole seconds");
+                }
+                FaultKind::TimestampDrift { by }
+            }
+        })
+    }
+
+    fn link(
+        &self,
+        spot: &Spot<FaultTable>,
+        against: Vec<Victim>,
+    ) -> Result<FaultKind, ScenarioError> {
+        let table = spot.as_ref();
+        let latency = table.latency.as_ref().map(|value| {
+            let (min, max) = match value.as_ref().0 {
+                Moment::Fixed(at) => (at, at),
+                Moment::Within(from, to) => (from, to),
+            };
+            Latency { min, max }
+        });
+        let loss = table.loss.as_ref().map(|share| *share.as_ref());
+        if let Some(share) = table
+            .loss
+            .as_ref()
+            .filter(|s| s.as_ref().probability() > 0.9)
+        {
+            return self.refuse(
+                share.span(),
+                "more than 90% loss leaves no link; use a partition instead",
+            );
+        }
+        let bandwidth = table.bandwidth.as_ref().map(|rate| rate.as_ref().0);
+        if latency.is_none() && loss.is_none() && bandwidth.is_none() {
+            return self.refuse(
+                spot.span(),
+                "what is wrong with the link? Give `latency`, `loss` or `bandwidth`",
+            );
+        }
+        Ok(FaultKind::Link {
+            against,
+            latency,
+            loss,
+            bandwidth,
+        })
+    }
+
+    /// One of the named values, the first where nothing is said.
+    fn choice<T: Copy>(
+        &self,
+        field: &Option<Spot<String>>,
+        choices: &[(&str, T)],
+    ) -> Result<T, ScenarioError> {
+        let Some(field) = field else {
+            return Ok(choices[0].1);
+        };
+        match choices.iter().find(|(name, _)| name == field.as_ref()) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.refuse(field.span(), format!("there is {}", names.join(", ")))
+            }
+        }
+    }
+
+    pub(super) fn swarm(
+        &self,
+        table: &SwarmTable,
+        deadline: Duration,
+    ) -> Result<Swarm, ScenarioError> {
+        let kinds = match &table.kinds {
+            None => SwarmKind::ALL.map(|(_, kind)| kind).to_vec(),
+            Some(names) if names.as_ref().is_empty() => {
+                return self.refuse(
+                    names.span(),
+                    "name at least one kind, or leave it out for all",
+                );
+            }
+            Some(names) => {
+                let known = |name: &String| {
+                    let found = SwarmKind::ALL.iter().find(|(known, _)| known == name);
+                    match found {
+                        Some((_, kind)) => Ok(*kind),
+                        None => {
+                            let all = SwarmKind::ALL.map(|(name, _)| name).join(", ");
+                            let message = format!("no such kind `{name}`: there is {all}");
+                            self.refuse(names.span(), message)
+                        }
+                    }
+                };
+                let mut kinds: Vec<_> =
+                    names.as_ref().iter().map(known).collect::<Result<_, _>>()?;
+                kinds.sort();
+                kinds.dedup();
+                kinds
+            }
+        };
+        if !(1..=SWARM_FAULTS_MAX).contains(table.most.as_ref()) {
+            return self.refuse(
+                table.most.span(),
+                format!("a swarm has 1 to {SWARM_FAULTS_MAX} faults"),
+            );
+        }
+        let (from, to, longest) = (
+            table.from.as_ref().0,
+            table.to.as_ref().0,
+            table.longest.as_ref().0,
+        );
+        if to >= deadline {
+            return self.refuse(
+                table.to.span(),
+                format!("the swarm could last beyond the deadline of {deadline:?}"),
+            );
+        }
+        if longest < Duration::from_secs(1) || from.saturating_add(longest) > to {
+            return self.refuse(
+                table.longest.span(),
+                "a fault lasts a second or longer, and fits between `from` and `to`",
+            );
+        }
+        Ok(Swarm {
+            kinds,
+            most: *table.most.as_ref(),
+            from,
+            to,
+            longest,
+        })
+    }
+}

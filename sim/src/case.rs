@@ -1,0 +1,310 @@
+//! Case files: all that it takes to see a failure again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use smartnodes_scenarios::{
+    Direction, FaultKind, HostName, PartitionStyle, Scenario, ScenarioError, Unsynced,
+};
+use toml::{Table, Value};
+
+use crate::faults::{self, Place, Start, Strike};
+use crate::identity::Identity;
+use crate::violation::Violation;
+
+/// A failure that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// The scenario file in which it was found.
+    pub found_in: String,
+    /// The scenario, with every fault as the seed drew it: a later change of what is drawn does not lose the case.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// What was run: contracts, dependencies, toolchain.
+    pub build: String,
+    /// What did not hold, the first of all.
+    pub invariant: String,
+    /// What was seen.
+    pub detail: String,
+    /// When, in virtual seconds from the start.
+    pub virtual_seconds: f64,
+}
+
+/// Why a case cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// The file cannot be read or written.
+    #[error("cannot use the case file {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("{} is no case file: {source}; give one that `sweep` has written", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The scenario in it.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The scenario cannot be written again.
+    #[error("cannot write the scenario with its faults: {0}")]
+    Text(String),
+}
+
+impl Case {
+    /// The case of a run that failed.
+    pub fn new(
+        found_in: &str,
+        text: &str,
+        seed: u64,
+        violation: &Violation,
+    ) -> Result<Case, CaseError> {
+        let scenario = Scenario::parse(found_in, text)?;
+        let mut table: Table = parse(text)?;
+        let strikes = faults::schedule(&scenario, seed);
+        table.remove("swarm");
+        let drawn: Vec<Value> = strikes.iter().map(|s| Value::Table(written(s))).collect();
+        table.insert("fault".to_owned(), Value::Array(drawn));
+        Ok(Case {
+            found_in: found_in.to_owned(),
+            scenario: text_of(&table)?,
+            seed,
+            build: Identity::of(text).to_string(),
+            invariant: violation.invariant.clone(),
+            detail: violation.detail.clone(),
+            virtual_seconds: violation.virtual_seconds,
+        })
+    }
+
+    /// Reads a case file.
+    pub fn load(path: &Path) -> Result<Case, CaseError> {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "case files are read before a run, from the real disk"
+        )]
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| CaseError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|source| CaseError::Format {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Writes the case into a file.
+    pub fn save(&self, path: &Path) -> Result<(), CaseError> {
+        let failed = |source| CaseError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|source| failed(source.into()))?;
+        text.push('\n');
+        write(path, &text).map_err(failed)
+    }
+}
+
+/// Writes a file that belongs to no run.
+pub(crate) fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "written outside of any run, to the real disk"
+    )]
+    std::fs::write(path, text)
+}
+
+/// A scenario's text as a table.
+pub(crate) fn parse(text: &str) -> Result<Table, CaseError> {
+    text.parse().map_err(|e: toml::de::Error| CaseError::Text(e.to_string()))
+}
+
+/// A table as a scenario's text.
+pub(crate) fn text_of(table: &Table) -> Result<String, CaseError> {
+    toml::to_string(table).map_err(|error| CaseError::Text(error.to_string()))
+}
+
+/// A strike as a scenario file writes it.
+fn written(strike: &Strike) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Value| drop(table.insert(key.to_owned(), value));
+    put("kind", kind_name(&strike.kind).into());
+    if !strike.places.is_empty() {
+        put("hosts", names(strike.places.iter()));
+    }
+    match &strike.start {
+        Start::At(at) => put("at", span(*at)),
+        Start::Round { number, after } => {
+            put("round", (*number as i64).into());
+            put("after", span(*after));
+        }
+        Start::Point { point, pass, by } => {
+            put("point", point.clone().into());
+            put("pass", (*pass as i64).into());
+            if let Some(by) = by {
+                put("by_host", HostName::to_string(by).into());
+            }
+        }
+    }
+    if strike.may_miss {
+        put("may_miss", true.into());
+    }
+    match strike.kind {
+        FaultKind::Reset { .. } | FaultKind::Reorg { .. } => {}
+        FaultKind::Crash { .. } | FaultKind::RestartLoop { .. } => {
+            put("down_for", span(strike.lasts));
+        }
+        _ => put("lasts", span(strike.lasts)),
+    }
+    match &strike.kind {
+        FaultKind::Crash {
+            unsynced: Unsynced::Torn,
+        } => put("unsynced", "torn".into()),
+        FaultKind::RestartLoop { times, .. } => {
+            put("times", i64::from(*times).into());
+            put("up_for", span(strike.up_for));
+        }
+        FaultKind::Partition {
+            style, direction, ..
+        } => {
+            let style = match style {
+                PartitionStyle::Silent => "silent",
+                PartitionStyle::Loud => "loud",
+            };
+            let direction = match direction {
+                Direction::Both => "both",
+                Direction::In => "in",
+                Direction::Out => "out",
+            };
+            put("style", style.into());
+            put("direction", direction.into());
+            put("against", names(strike.against.iter()));
+        }
+        FaultKind::Reset { .. } => put("against", names(strike.against.iter())),
+        FaultKind::Link {
+            latency,
+            loss,
+            bandwidth,
+            ..
+        } => {
+            put("against", names(strike.against.iter()));
+            if let Some(latency) = latency {
+                let mut range = Table::new();
+                range.insert("from".to_owned(), span(latency.min));
+                range.insert("to".to_owned(), span(latency.max));
+                put("latency", Value::Table(range));
+            }
+            if let Some(loss) = loss {
+                put("loss", loss.to_string().into());
+            }
+            if let Some(bandwidth) = bandwidth {
+                put("bandwidth", format!("{} kB/s", bandwidth / 1_000).into());
+            }
+        }
+        FaultKind::DiskSlow { sync_takes } => put("sync_takes", span(*sync_takes)),
+        FaultKind::InclusionDelay { by } | FaultKind::TimestampDrift { by } => {
+            put("by", span(*by));
+        }
+        FaultKind::DropTransactions { share } => put("share", share.to_string().into()),
+        FaultKind::Reorg { depth } => put("depth", (*depth as i64).into()),
+        FaultKind::FeeSpike { times } => put("times", i64::from(*times).into()),
+        _ => {}
+    }
+    table
+}
+
+/// The name in files, where a torn write is a way to crash.
+fn kind_name(kind: &FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Crash { .. } => "crash",
+        other => other.name(),
+    }
+}
+
+fn names<'a>(places: impl Iterator<Item = &'a Place>) -> Value {
+    let names = places.map(|place| Value::String(place.to_string()));
+    Value::Array(names.collect())
+}
+
+fn span(time: Duration) -> Value {
+    format!("{}ms", time.as_millis()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWARM: &str = r#"
+name = "swarm"
+summary = "All kinds"
+updates = 1
+deadline = "9h"
+[[validator]]
+count = 3
+[[worker]]
+count = 2
+[[fault]]
+kind = "partition"
+hosts = ["any validator", "any validator"]
+at = { from = "1h", to = "2h" }
+lasts = "10m"
+[[fault]]
+kind = "crash"
+unsynced = "torn"
+host = "any"
+point = "vote/sent"
+down_for = { from = "1s", to = "1m" }
+[swarm]
+most = 40
+from = "1m"
+to = "2h"
+longest = "20m"
+"#;
+
+    #[test]
+    fn a_case_strikes_as_its_seed_did() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..40 {
+            let violation = Violation {
+                invariant: "supply".to_owned(),
+                detail: String::new(),
+                virtual_seconds: 1.0,
+            };
+            let case = Case::new("swarm.toml", SWARM, seed, &violation).expect("a good scenario");
+            let drawn = Scenario::parse("swarm.toml", SWARM).expect("a good scenario");
+            let again = Scenario::parse("case", &case.scenario)
+                .unwrap_or_else(|error| panic!("{error}\n{}", case.scenario));
+            let (drawn, again) = (
+                faults::schedule(&drawn, seed),
+                // Nothing is left to the seed.
+                faults::schedule(&again, seed + 1),
+            );
+            assert_eq!(drawn.len(), again.len());
+            for (drawn, again) in drawn.iter().zip(&again) {
+                kinds.insert(drawn.kind.name());
+                assert_eq!(drawn.start, again.start);
+                assert_eq!(drawn.places, again.places);
+                assert_eq!((drawn.lasts, drawn.up_for), (again.lasts, again.up_for));
+                assert_eq!(drawn.may_miss, again.may_miss);
+                assert_eq!(drawn.kind.name(), again.kind.name());
+                let concerns_others = matches!(
+                    drawn.kind,
+                    FaultKind::Partition { .. } | FaultKind::Reset { .. } | FaultKind::Link { .. }
+                );
+                if concerns_others {
+                    assert_eq!(drawn.against, again.against);
+                }
+            }
+        }
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
+    }
+}

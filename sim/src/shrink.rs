@@ -1,0 +1,251 @@
+//! Shrinking: a failure with fewer hosts, faults and jobs, that is still the same failure.
+//!
+//! Greedy: one thing at a time is left out or made smaller, and stays so where a run, in a process of its own, still
+//! violates the same invariant. Whatever has been reached is on disk, so that an interrupted shrink goes on from there.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use smartnodes_scenarios::Scenario;
+use toml::{Table, Value};
+
+use crate::case::{self, Case, CaseError};
+use crate::run::Record;
+use crate::sweep::children::{ChildError, Children};
+use crate::sweep::Job;
+
+/// Why a case could not be shrunk.
+#[derive(Debug, thiserror::Error)]
+pub enum ShrinkError {
+    /// The case.
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    /// A run.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// Files of the runs.
+    #[error("cannot run processes: {0}")]
+    Processes(#[from] io::Error),
+    /// It does not fail any more.
+    #[error(
+        "the case does not violate {invariant} any more{}: build the commit that found it, or call it mended",
+        found.as_ref().map(|other| format!(", but {other}")).unwrap_or_default()
+    )]
+    Gone {
+        /// What the case violated.
+        invariant: String,
+        /// What its run violates now.
+        found: Option<String>,
+    },
+}
+
+/// What shrinking has brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shrunk {
+    /// The smaller case.
+    pub case: Case,
+    /// Runs that it took.
+    pub runs: u64,
+    /// What was left out or made smaller, in order.
+    pub steps: Vec<String>,
+}
+
+/// Something smaller to try, and what it leaves out.
+struct Candidate {
+    table: Table,
+    what: String,
+}
+
+/// Makes a case smaller while it fails for the same reason; what has been reached is written to `file`. `tell` hears
+/// of each step.
+pub fn shrink(
+    case: &Case,
+    file: &Path,
+    mut tell: impl FnMut(&str),
+) -> Result<Shrunk, ShrinkError> {
+    let scratch = tempfile::tempdir()?;
+    let mut runner = Runner {
+        children: Children::new(1)?,
+        file: scratch.path().join("candidate.toml"),
+        seed: case.seed,
+        runs: 0,
+    };
+    let mut best = case.clone();
+    let record = runner.run(&best.scenario)?;
+    if !fails_alike(&record, case) {
+        return Err(ShrinkError::Gone {
+            invariant: case.invariant.clone(),
+            found: record.violations.first().map(|v| v.invariant.clone()),
+        });
+    }
+    let mut steps = Vec::new();
+    // A round that brings something makes new things possible.
+    let mut improved = true;
+    while improved {
+        improved = false;
+        let mut next = 0;
+        loop {
+            let table = case::parse(&best.scenario)?;
+            let Some(candidate) = candidates(&table).into_iter().nth(next)
+            else {
+                break;
+            };
+            let text = case::text_of(&candidate.table)?;
+            let smaller = match Scenario::parse("candidate", &text) {
+                // A plan that cannot come true is not tried.
+                Err(_) => None,
+                Ok(_) => {
+                    let record = runner.run(&text)?;
+                    fails_alike(&record, case).then_some(record)
+                }
+            };
+            match smaller.and_then(|record| record.violations.into_iter().next()) {
+                Some(violation) => {
+                    best.scenario = text;
+                    best.detail = violation.detail;
+                    best.virtual_seconds = violation.virtual_seconds;
+                    best.save(file)?;
+                    tell(&format!("without {}: still {}", candidate.what, best.invariant));
+                    steps.push(candidate.what);
+                    improved = true;
+                    // The list has changed; what came before was in vain.
+                }
+                None => next += 1,
+            }
+        }
+    }
+    best.save(file)?;
+    Ok(Shrunk {
+        case: best,
+        runs: runner.runs,
+        steps,
+    })
+}
+
+/// The first thing that does not hold is the same.
+fn fails_alike(record: &Record, case: &Case) -> bool {
+    record.violations.first().is_some_and(|first| first.invariant == case.invariant)
+}
+
+struct Runner {
+    children: Children,
+    file: PathBuf,
+    seed: u64,
+    runs: u64,
+}
+
+impl Runner {
+    fn run(&mut self, text: &str) -> Result<Record, ShrinkError> {
+        case::write(&self.file, text)?;
+        self.runs += 1;
+        self.children.start(Job {
+            path: self.file.clone(),
+            seed: self.seed,
+        })?;
+        let (_, record) = self.children.next();
+        Ok(record?)
+    }
+}
+
+/// Everything that could be left out or made smaller, the largest first.
+fn candidates(table: &Table) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    let list = |key: &str| -> Vec<Value> {
+        table.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let mut with = |what: String, change: &dyn Fn(&mut Table)| {
+        let mut smaller = table.clone();
+        change(&mut smaller);
+        if smaller != *table {
+            let table = smaller;
+            candidates.push(Candidate { table, what });
+        }
+    };
+    for key in ["fault", "transfer", "user"] {
+        let items = list(key);
+        if items.len() > 1 {
+            let half = items.len() / 2;
+            for (keep, which) in [(0..half, "last"), (half..items.len(), "first")] {
+                let kept = items[keep].to_vec();
+                with(format!("the {which} {key}s"), &move |t| {
+                    t.insert(key.to_owned(), Value::Array(kept.clone()));
+                });
+            }
+        }
+        for index in 0..items.len() {
+            let mut kept = items.clone();
+            kept.remove(index);
+            with(format!("{key} {}", index + 1), &move |t| {
+                t.insert(key.to_owned(), Value::Array(kept.clone()));
+            });
+        }
+    }
+    for key in ["worker", "validator", "user"] {
+        for (index, group) in list(key).iter().enumerate() {
+            let count = group.get("count").and_then(Value::as_integer).unwrap_or(0);
+            for fewer in [1, count / 2, count - 1] {
+                if (1..count).contains(&fewer) {
+                    with(format!("{} of {count} {key}s", count - fewer), &move |t| {
+                        set(t, key, index, "count", fewer.into());
+                    });
+                }
+            }
+            let jobs = group.get("job").and_then(Value::as_array).cloned().unwrap_or_default();
+            for number in 0..jobs.len() {
+                let mut kept = jobs.clone();
+                kept.remove(number);
+                with(format!("job {} of {key} {}", number + 1, index + 1), &move |t| {
+                    set(t, key, index, "job", Value::Array(kept.clone()));
+                });
+            }
+        }
+    }
+    let updates = table.get("updates").and_then(Value::as_integer).unwrap_or(1);
+    for fewer in [1, updates - 1] {
+        if (1..updates).contains(&fewer) {
+            with(format!("{} updates", updates - fewer), &move |t| {
+                t.insert("updates".to_owned(), fewer.into());
+            });
+        }
+    }
+    candidates
+}
+
+fn set(table: &mut Table, list: &str, index: usize, key: &str, value: Value) {
+    let item = table.get_mut(list).and_then(|items| items.get_mut(index));
+    if let Some(item) = item.and_then(Value::as_table_mut) {
+        item.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_can_be_left_out_once() {
+        let table: Table = r#"
+            deadline = "9h"
+            updates = 3
+            fault = [{ kind = "a" }, { kind = "b" }]
+            worker = [{ count = 5 }]
+            user = [{ count = 1, job = [{ steps = 1 }] }]
+        "#
+        .parse()
+        .expect("a table");
+        let all = candidates(&table);
+        let what: Vec<&str> = all.iter().map(|c| c.what.as_str()).collect();
+        for expected in [
+            "the last faults",
+            "fault 2",
+            "user 1",
+            "4 of 5 workers",
+            "1 of 5 workers",
+            "job 1 of user 1",
+            "2 updates",
+        ] {
+            assert!(what.contains(&expected), "{expected} is not in {what:?}");
+        }
+        assert!(all.iter().all(|candidate| candidate.table != table));
+    }
+}

@@ -1,0 +1,214 @@
+//! Sweeps: many seeds, a process for each, and what they found.
+
+pub(crate) mod children;
+mod coverage;
+mod parts;
+mod plan;
+
+pub use children::ChildError;
+pub use coverage::{Coverage, Reached};
+pub use parts::PartError;
+pub use plan::{Job, Seeds, Shard, jobs};
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use self::children::Children;
+use crate::case::{Case, CaseError};
+use crate::output::{Folder, OutputError};
+use crate::run::{Outcome, Record};
+
+/// Time between two pictures of the progress on a terminal.
+const SHOW: Duration = Duration::from_millis(500);
+
+/// How a sweep goes.
+#[derive(Debug)]
+pub struct Settings {
+    /// How many processes at once.
+    pub processes: usize,
+    /// Which part of the whole this is.
+    pub shard: Shard,
+    /// Where Parquet parts and case files go.
+    pub out: Option<PathBuf>,
+    /// Whether to go on after a violation.
+    pub keep_going: bool,
+    /// What the runs are made of: contracts, dependencies, toolchain.
+    pub build: String,
+}
+
+/// What a sweep has found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Runs that were to be made.
+    pub planned: u64,
+    /// Runs that ended with a record.
+    pub done: u64,
+    /// Runs in which something did not hold.
+    pub violated: u64,
+    /// Runs that left no record.
+    pub failed: u64,
+    /// Time that it took on this machine, in seconds.
+    pub wall_seconds: f64,
+    /// Virtual time of all runs together, in seconds.
+    pub virtual_seconds: f64,
+    /// What the runs have reached.
+    pub coverage: Coverage,
+    /// The commands that replay what was violated.
+    pub replay: Vec<String>,
+}
+
+/// Why a sweep could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Its processes.
+    #[error("cannot run processes: {0}")]
+    Processes(#[from] io::Error),
+    /// One of them.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// Its folder.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A part.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// A case file.
+    #[error(transparent)]
+    Case(#[from] CaseError),
+}
+
+/// Makes all runs, and tells of those that fail as they do.
+pub fn sweep(jobs: Vec<Job>, settings: &Settings) -> Result<Summary, SweepError> {
+    let started = clock();
+    let cases = settings.out.as_ref().map(|out| out.join("cases"));
+    if let Some(cases) = &cases {
+        Folder::create(cases)?;
+    }
+    let mut summary = Summary {
+        planned: jobs.len() as u64,
+        done: 0,
+        violated: 0,
+        failed: 0,
+        wall_seconds: 0.0,
+        virtual_seconds: 0.0,
+        coverage: Coverage::default(),
+        replay: Vec::new(),
+    };
+    let mut children = Children::new(settings.processes)?;
+    let mut waiting = jobs.into_iter();
+    let mut records = Vec::new();
+    let mut shown = started;
+    let mut stopping = false;
+    loop {
+        while !stopping && children.have_room() {
+            let Some(job) = waiting.next() else {
+                break;
+            };
+            children.start(job)?;
+        }
+        if children.are_idle() {
+            break;
+        }
+        let (job, record) = children.next();
+        match record {
+            Ok(record) => {
+                summary.done += 1;
+                summary.virtual_seconds += record.virtual_seconds;
+                summary.coverage.add(&record);
+                if record.outcome == Outcome::Violated {
+                    summary.violated += 1;
+                    violated(&job, &record, cases.as_deref(), &mut summary.replay)?;
+                    stopping |= !settings.keep_going;
+                }
+                records.push(record);
+            }
+            Err(error) => {
+                summary.failed += 1;
+                end_line();
+                eprintln!("{error}");
+                stopping |= !settings.keep_going;
+            }
+        }
+        if shown.elapsed() >= SHOW {
+            shown = clock();
+            progress(&summary, started.elapsed());
+        }
+    }
+    end_line();
+    if let Some(out) = &settings.out {
+        let Shard { number, of } = settings.shard;
+        let path = out.join(format!("part-{number:05}-of-{of:05}.parquet"));
+        parts::write(&path, &settings.build, &records)?;
+    }
+    summary.wall_seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// Tells of a run that failed, and writes its case.
+fn violated(
+    job: &Job,
+    record: &Record,
+    cases: Option<&Path>,
+    replay: &mut Vec<String>,
+) -> Result<(), SweepError> {
+    let Some(first) = record.violations.first() else {
+        return Ok(());
+    };
+    end_line();
+    eprintln!(
+        "{} · seed {}: {} at {:.1} s: {}",
+        record.scenario, record.seed, first.invariant, first.virtual_seconds, first.detail
+    );
+    let path = job.path.display().to_string();
+    let Some(cases) = cases else {
+        replay.push(format!("cargo sim run {path} --seed {}", job.seed));
+        return Ok(());
+    };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "read outside of any run, from the real disk"
+    )]
+    let text = std::fs::read_to_string(&job.path)?;
+    let case = Case::new(&path, &text, job.seed, first)?;
+    let file = cases.join(format!("{}-{}.json", record.scenario, record.seed));
+    case.save(&file)?;
+    replay.push(format!("cargo sim replay {}", file.display()));
+    Ok(())
+}
+
+/// Where the sweep is, on one line of a terminal; elsewhere nothing.
+fn progress(summary: &Summary, elapsed: Duration) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let ended = summary.done + summary.failed;
+    let rate = ended as f64 / elapsed.as_secs_f64().max(0.001);
+    let left = (summary.planned - ended) as f64 / rate.max(1e-9);
+    eprint!(
+        "\r{ended}/{} runs · {} violated · {:.1} runs/min · {:.0} min left ",
+        summary.planned,
+        summary.violated + summary.failed,
+        rate * 60.0,
+        (left / 60.0).ceil()
+    );
+    // A terminal that has gone away is no reason to stop.
+    let _ = io::stderr().flush();
+}
+
+fn end_line() {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
+
+/// The machine's clock, for progress and rates.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a sweep is watched on the machine's clock, outside of any run"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}
