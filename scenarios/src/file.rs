@@ -1,14 +1,15 @@
 //! The file as it is written, and the checks that make a [`Scenario`] of it.
 
-use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use self::faults::{FaultTable, SwarmTable};
+use self::faults::FaultTable;
+use self::moment::MomentValue;
+use self::swarm::SwarmTable;
+use self::workers::WorkerTable;
 use crate::error::Invalid;
 use crate::spot::Spot;
 use crate::units::Span;
@@ -18,6 +19,9 @@ use crate::{
 };
 
 mod faults;
+mod moment;
+mod swarm;
+mod workers;
 
 /// Networks whose workload is built into the node.
 const NETWORKS: [&str; 3] = ["hash-chain", "matmul", "wasm"];
@@ -38,12 +42,18 @@ const UPDATES_MAX: u64 = 100_000;
 /// Fewest blocks in an update interval: a voting window is 1/32 of it and must span some.
 const BLOCKS_PER_INTERVAL_MIN: u32 = 60;
 
-#[derive(Deserialize)]
+/// A Smartnodes scenario.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct File {
+#[schemars(rename = "Scenario")]
+pub(crate) struct File {
+    /// What it shows, in kebab case: as the file is called.
     name: Spot<String>,
+    /// One line on it.
     summary: Spot<String>,
+    /// Executed state updates that end the run.
     updates: Spot<u64>,
+    /// Virtual time from the start by which the run must have ended.
     deadline: Spot<Span>,
     #[serde(default)]
     chain: ChainTable,
@@ -52,7 +62,7 @@ struct File {
     #[serde(default)]
     validator: Vec<Spot<GroupTable>>,
     #[serde(default)]
-    worker: Vec<Spot<GroupTable>>,
+    worker: Vec<Spot<WorkerTable>>,
     #[serde(default)]
     user: Vec<Spot<UserTable>>,
     #[serde(default)]
@@ -62,94 +72,77 @@ struct File {
     swarm: Option<SwarmTable>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ChainTable {
+    /// Time between two blocks, in whole seconds; "2s" if left out.
     block_time: Option<Spot<Span>>,
+    /// Time between two state updates, in whole seconds; "8h" if left out.
     update_interval: Option<Spot<Span>>,
+    /// Share of a round's validators to be exceeded, a whole per cent; "66%" if left out.
     approval: Option<Spot<Percent>>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
+    /// How long a message travels.
     latency: Option<Spot<MomentValue>>,
+    /// Chance that a message needs to be sent again.
     loss: Option<Spot<Percent>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GroupTable {
+    /// How many hosts.
     count: Spot<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UserTable {
+    /// How many hosts.
     count: Spot<usize>,
     #[serde(default)]
     job: Vec<JobTable>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JobTable {
+    /// The network that is to run it: hash-chain, matmul or wasm.
     network: Spot<String>,
+    /// Of hash-chain: sequential hashes.
     steps: Option<Spot<u64>>,
+    /// Of matmul: rows of each matrix.
     size: Option<Spot<u16>>,
+    /// Of wasm: the module, primes or summary.
     guest: Option<Spot<String>>,
+    /// Of wasm: the input.
     numbers: Option<Spot<Vec<u64>>>,
+    /// Modules that take the result further, one after the other.
     #[serde(default)]
     then: Vec<Spot<String>>,
+    /// How many workers do each task.
     replication: Option<Spot<u8>>,
+    /// What the user escrows; left out, the job is free.
     payment: Option<Spot<Sno>>,
+    /// It begins once this many updates have been executed.
     after_update: Option<Spot<u64>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TransferTable {
+    /// The sender.
     from: Spot<String>,
+    /// The receiver.
     to: Spot<String>,
+    /// How much.
     amount: Spot<Sno>,
+    /// It begins once this many updates have been executed.
     after_update: Option<Spot<u64>>,
-}
-
-/// `"3h"` or `{ from = "1h", to = "3h" }`.
-struct MomentValue(Moment);
-
-impl<'de> Deserialize<'de> for MomentValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MomentValue, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Range {
-            from: Span,
-            to: Span,
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = MomentValue;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a duration such as \"3h\", or a range such as { from = \"1h\", to = \"3h\" }",
-                )
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<MomentValue, E> {
-                let fixed = Span::deserialize(serde::de::value::StrDeserializer::new(text))?;
-                Ok(MomentValue(Moment::Fixed(fixed.0)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MomentValue, A::Error> {
-                let Range { from, to } = Range::deserialize(MapAccessDeserializer::new(map))?;
-                if from > to {
-                    return Err(A::Error::custom(
-                        "the range ends before it begins: `from` must not exceed `to`",
-                    ));
-                }
-                Ok(MomentValue(Moment::Within(from.0, to.0)))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
 }
 
 pub(crate) fn parse(origin: &str, text: &str) -> Result<Scenario, ScenarioError> {
@@ -205,7 +198,7 @@ impl Check<'_> {
         let chain = self.chain(&file.chain)?;
         let network = self.network(&file.network)?;
         let validators = self.groups(&file.validator)?;
-        let workers = self.groups(&file.worker)?;
+        let (workers, misdeeds) = self.workers(&file.worker)?;
         let users = self.users(&file.user, *file.updates.as_ref())?;
         if validators == 0 || workers == 0 {
             let missing = if validators == 0 {
@@ -243,6 +236,7 @@ impl Check<'_> {
             network,
             validators,
             workers,
+            misdeeds,
             users,
             transfers: Vec::new(),
             faults: Vec::new(),

@@ -15,6 +15,7 @@ mod file;
 mod hosts;
 mod library;
 mod scenario;
+mod schema;
 mod spot;
 mod units;
 
@@ -24,8 +25,9 @@ pub use fault::{
 };
 pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
-pub use scenario::{Chain, Guest, Job, Latency, Network, Scenario, Transfer, User, Work};
-pub use units::{Percent, Sno};
+pub use scenario::{Chain, Guest, Job, Latency, Misdeed, Network, Scenario, Transfer, User, Work};
+pub use schema::schema;
+pub use units::{Percent, Sno, duration};
 
 /// What the contracts lock of a user's SNO when it registers: a paid job needs this besides its payment.
 pub const USER_COLLATERAL: Sno = Sno::from_whole(100);

@@ -23,8 +23,10 @@ pub struct Scenario {
     pub network: Network,
     /// Number of validators; all of them are genesis validators.
     pub validators: usize,
-    /// Number of workers.
+    /// Number of workers, those that cheat included.
     pub workers: usize,
+    /// Hosts that do not play by the rules, and what they do.
+    pub misdeeds: BTreeMap<HostName, Misdeed>,
     /// What each user does, in the order of their numbers.
     pub users: Vec<User>,
     /// SNO that moves between hosts.
@@ -33,6 +35,15 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What the seed draws to strike it besides.
     pub swarm: Option<Swarm>,
+}
+
+/// What a worker does that does not play by the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misdeed {
+    /// It returns results of other work, properly signed.
+    FalseResult,
+    /// It accepts work and never ends it.
+    Stall,
 }
 
 /// Parameters of the chain and of the contracts on it.

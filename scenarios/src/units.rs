@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// An amount of SNO in wei (10⁻¹⁸ SNO).
@@ -199,9 +200,24 @@ impl Rate {
     }
 }
 
+/// Reads a duration as scenario files write it, such as `1h 30m`; the error says how.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| span.0)
+}
+
 /// Reads a quantity from a string; anything else is refused with the same advice.
 macro_rules! quantity {
-    ($type:ty, $expecting:literal) => {
+    ($type:ty, $expecting:literal, $name:literal, $pattern:literal) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": $expecting, "pattern": $pattern })
+            }
+        }
+
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -220,10 +236,30 @@ macro_rules! quantity {
     };
 }
 
-quantity!(Sno, "an amount such as \"200 SNO\"");
-quantity!(Percent, "a share such as \"2%\"");
-quantity!(Span, "a duration such as \"8h\" or \"30s\"");
-quantity!(Rate, "a rate such as \"64 kB/s\"");
+quantity!(
+    Sno,
+    "an amount such as \"200 SNO\"",
+    "Amount",
+    r"^[0-9]+(\.[0-9]{1,18})? ?SNO$"
+);
+quantity!(
+    Percent,
+    "a share such as \"2%\"",
+    "Share",
+    r"^[0-9]{1,3}(\.[0-9]{1,4})? ?%$"
+);
+quantity!(
+    Span,
+    "a duration such as \"8h\" or \"30s\"",
+    "Duration",
+    r"^([0-9]+ ?d ?)?([0-9]+ ?h ?)?([0-9]+ ?m ?)?([0-9]+ ?s ?)?([0-9]+ ?ms)?$"
+);
+quantity!(
+    Rate,
+    "a rate such as \"64 kB/s\"",
+    "Rate",
+    r"^[0-9]+ ?[kM]B/s$"
+);
 
 #[cfg(test)]
 mod tests {

@@ -125,7 +125,8 @@ pub(crate) fn write(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// A scenario's text as a table.
 pub(crate) fn parse(text: &str) -> Result<Table, CaseError> {
-    text.parse().map_err(|e: toml::de::Error| CaseError::Text(e.to_string()))
+    text.parse()
+        .map_err(|e: toml::de::Error| CaseError::Text(e.to_string()))
 }
 
 /// A table as a scenario's text.

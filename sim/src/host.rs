@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::client::RpcClient;
+use madsim::time::TimeHandle;
+use smartnodes_actors::{self as actors, FalseWorker};
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::chain::{ChainError, Intent};
+use smartnodes_node::clock::ChainClock;
 use smartnodes_node::identity::Identity;
 use smartnodes_node::jobs::{JobRequest, Shape};
 use smartnodes_node::node::{Node, NodeConfig, NodeError, NodeParts};
@@ -15,11 +18,12 @@ use smartnodes_node::p2p;
 use smartnodes_node::roles::RoleState;
 use smartnodes_node::roles::context::Context;
 use smartnodes_node::roles::user::{User, UserError};
+use smartnodes_node::signed::Domain;
 use smartnodes_node::work::hash_chain::HashChain;
 use smartnodes_node::work::matmul::{Factors, Matmul};
 use smartnodes_node::work::wasm::Wasm;
 use smartnodes_node::work::{Task, TaskKind};
-use smartnodes_scenarios::{Guest, HostName, Job, Transfer, USER_COLLATERAL, Work};
+use smartnodes_scenarios::{Guest, HostName, Job, Misdeed, Transfer, USER_COLLATERAL, Work};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -61,6 +65,8 @@ pub struct Host {
     pub jobs: Vec<Job>,
     /// Transfers from its wallet, in order, with their numbers in the scenario and the receivers' wallets.
     pub transfers: Vec<(usize, Transfer, Address)>,
+    /// What it does, if it does not play by the rules.
+    pub misdeed: Option<Misdeed>,
     /// The run's seed.
     pub seed: u64,
     /// What has been done of the plan.
@@ -74,6 +80,9 @@ pub struct Host {
 impl Host {
     /// Runs the node and plays the plan; never ends by itself.
     pub async fn run(self: Arc<Self>) {
+        if let Some(misdeed) = self.misdeed {
+            return self.cheat(misdeed).await;
+        }
         let mut node = loop {
             match self.start().await {
                 Ok(node) => break node,
@@ -98,6 +107,41 @@ impl Host {
             format!("a task of {} has ended: {ended:?}", self.name),
         );
         std::future::pending().await
+    }
+
+    /// A worker that cheats; never ends by itself.
+    async fn cheat(&self, misdeed: Misdeed) {
+        let misdeed = match misdeed {
+            Misdeed::FalseResult => actors::Misdeed::FalseResult,
+            Misdeed::Stall => actors::Misdeed::Stall,
+        };
+        let domain = Domain {
+            chain_id: self.deployment.chain_id,
+            core: self.deployment.core,
+            coordinator: self.deployment.coordinator,
+        };
+        // Its clock is right: the chain's time began with the run's.
+        let unix = TimeHandle::current().now_time().duration_since(UNIX_EPOCH);
+        let clock = ChainClock::new(unix.map_or(0, |unix| unix.as_secs()));
+        let started =
+            p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity).and_then(|transport| {
+                FalseWorker::start(
+                    misdeed,
+                    self.identity.clone(),
+                    transport,
+                    self.config.bootstrap.clone(),
+                    domain,
+                    clock,
+                    &self.config.p2p,
+                )
+            });
+        match started {
+            // It lives as long as it is held.
+            Ok(_worker) => std::future::pending().await,
+            Err(error) => self
+                .violations
+                .add("node-starts", format!("{}: {error}", self.name)),
+        }
     }
 
     async fn start(&self) -> Result<Node, NodeError> {

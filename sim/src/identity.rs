@@ -44,18 +44,19 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The identity of this build, whatever the scenario.
+    pub fn build(&self) -> String {
+        format!(
+            "contracts {} · dependencies {} · {}",
+            self.contracts, self.dependencies, self.toolchain
+        )
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Identity {
-            scenario,
-            contracts,
-            dependencies,
-            toolchain,
-        } = self;
-        write!(
-            f,
-            "scenario {scenario} · contracts {contracts} · dependencies {dependencies} · {toolchain}"
-        )
+        write!(f, "scenario {} · {}", self.scenario, self.build())
     }
 }
 

@@ -23,6 +23,8 @@ compile_error!(
 #[cfg(madsim)]
 pub mod aslr;
 #[cfg(madsim)]
+pub mod case;
+#[cfg(madsim)]
 pub mod chain_host;
 #[cfg(madsim)]
 pub mod check;
@@ -49,11 +51,17 @@ pub mod output;
 #[cfg(madsim)]
 pub mod points;
 #[cfg(madsim)]
+pub mod replay;
+#[cfg(madsim)]
 pub mod rpc_transport;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]
+pub mod shrink;
+#[cfg(madsim)]
 pub mod story;
+#[cfg(madsim)]
+pub mod sweep;
 #[cfg(madsim)]
 pub mod trace;
 #[cfg(madsim)]

@@ -1,15 +1,22 @@
 //! The simulator's command line.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use smartnodes_scenarios::{Scenario, ScenarioError, library};
+use smartnodes_scenarios::{Scenario, ScenarioError, duration, library};
 use smartnodes_sim::aslr::{AslrError, fix_addresses};
+use smartnodes_sim::case::{Case, CaseError};
 use smartnodes_sim::check::{self, CheckError};
 use smartnodes_sim::identity::Identity;
 use smartnodes_sim::output::{self, Folder, OutputError};
+use smartnodes_sim::replay::{Teller, Timeline};
 use smartnodes_sim::run::{self, Outcome, Record, RunError};
+use smartnodes_sim::shrink::{ShrinkError, shrink};
+use smartnodes_sim::sweep::{self, Seeds, Settings, Shard, SweepError};
 use smartnodes_sim::violation::Violation;
 
 /// Exit code for a run in which something did not hold.
@@ -37,6 +44,15 @@ enum Command {
         #[arg(default_value = "scenarios")]
         folder: PathBuf,
     },
+    /// Run scenarios with many seeds, a process for each. Exit code 0: all held; 1: something did not; 2: bad input.
+    Sweep(Sweep),
+    /// Make a failure smaller while it fails for the same reason. Goes on where an earlier attempt was interrupted.
+    Shrink {
+        /// A case file that `sweep` has written.
+        case: PathBuf,
+    },
+    /// Run a case file again and tell its story. Exit code as of `run`.
+    Replay(Replay),
 }
 
 #[derive(clap::Args)]
@@ -57,6 +73,45 @@ struct Run {
     out: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Sweep {
+    /// A scenario file, or a library: a folder of folders of them.
+    path: PathBuf,
+    /// The seeds, from the first up to the one after the last.
+    #[arg(long, value_name = "A..B")]
+    seeds: Seeds,
+    /// Processes at once [default: one for each core].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Which part of the sweep to run, from 1, of how many.
+    #[arg(long, value_name = "K/N", conflicts_with = "shards")]
+    shard: Option<Shard>,
+    /// How many parts the sweep has: which one this is says JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID.
+    #[arg(long, value_name = "N")]
+    shards: Option<u64>,
+    /// Write a Parquet part and a case file for each failure into this folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+    /// Print what was found as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Replay {
+    /// A case file that `sweep` or `shrink` has written.
+    case: PathBuf,
+    /// Tell and draw up to this virtual time, such as "1h 30m".
+    #[arg(long, value_name = "T", value_parser = duration)]
+    until: Option<Duration>,
+    /// Draw the run as a self-contained page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -69,6 +124,14 @@ enum Failure {
     Run(#[from] RunError),
     #[error(transparent)]
     Addresses(#[from] AslrError),
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    #[error(transparent)]
+    Shrink(#[from] ShrinkError),
+    #[error("{0}")]
+    Shard(String),
     #[error("cannot make a temporary folder: {0}")]
     Scratch(std::io::Error),
     #[error("cannot write to standard output: {0}")]
@@ -82,6 +145,9 @@ fn main() -> ExitCode {
         .and_then(|()| match Cli::parse().command {
             Command::Run(args) => run_scenario(&args),
             Command::List { folder } => list(&folder),
+            Command::Sweep(args) => run_sweep(&args),
+            Command::Shrink { case } => run_shrink(&case),
+            Command::Replay(args) => replay(&args),
         });
     done.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
@@ -116,12 +182,16 @@ fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
         print(&format!("replay: {replay}"))?;
     }
     if args.json {
-        print(&serde_json::to_string(&record).map_err(std::io::Error::from)?)?;
+        print_json(&record)?;
     }
-    Ok(match record.outcome {
+    Ok(code(record.outcome))
+}
+
+fn code(outcome: Outcome) -> ExitCode {
+    match outcome {
         Outcome::Held => ExitCode::SUCCESS,
         Outcome::Violated => ExitCode::from(VIOLATED),
-    })
+    }
 }
 
 fn identity(path: &Path) -> Result<Identity, ScenarioError> {
@@ -179,6 +249,100 @@ fn list(folder: &Path) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(BAD_INPUT)
     })
+}
+
+fn run_sweep(args: &Sweep) -> Result<ExitCode, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let shard = match args.shard {
+        Some(shard) => shard,
+        None => Shard::from_environment(args.shards, variable)
+            .map_err(Failure::Shard)?
+            .unwrap_or(Shard::WHOLE),
+    };
+    let jobs = sweep::jobs(&args.path, args.seeds, shard)?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let settings = Settings {
+        processes: args.jobs.map_or(cores, NonZeroUsize::get),
+        shard,
+        out: args.out.clone(),
+        keep_going: args.keep_going,
+        build: Identity::of("").build(),
+    };
+    let summary = sweep::sweep(jobs, &settings)?;
+    print(&format!(
+        "{} of {} runs · {} violated · {} left no record · shard {shard} · {:.0} virtual hours in {:.0} s",
+        summary.done,
+        summary.planned,
+        summary.violated,
+        summary.failed,
+        summary.virtual_seconds / 3600.0,
+        summary.wall_seconds
+    ))?;
+    for line in summary.coverage.words() {
+        print(&line)?;
+    }
+    for command in &summary.replay {
+        print(&format!("replay: {command}"))?;
+    }
+    if args.json {
+        print_json(&summary)?;
+    }
+    Ok(if summary.violated + summary.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(VIOLATED)
+    })
+}
+
+fn run_shrink(path: &Path) -> Result<ExitCode, Failure> {
+    let small = path.with_extension("small.json");
+    let begun = if small.exists() { &small } else { path };
+    let case = Case::load(begun)?;
+    let shrunk = shrink(&case, &small, |step| {
+        // A reader that has gone away is no reason to stop.
+        let _ = print(step);
+    })?;
+    print(&format!(
+        "{} runs, {} things left out\n\n{}\nreplay: cargo sim replay {}",
+        shrunk.runs,
+        shrunk.steps.len(),
+        shrunk.case.scenario,
+        small.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: &Replay) -> Result<ExitCode, Failure> {
+    let case = Case::load(&args.case)?;
+    let scenario = Scenario::parse(&args.case.display().to_string(), &case.scenario)?;
+    let timeline = Arc::new(Mutex::new(Timeline::default()));
+    let until = args.until.unwrap_or(Duration::MAX);
+    let teller = Teller::new(until, timeline.clone());
+    let finished = run::run(scenario, case.seed, Some(Box::new(teller)), |_| {})?;
+    let record = finished.record;
+    print(&output::summary(&record))?;
+    let again = record.violations.first().map(|v| v.invariant.as_str());
+    if again != Some(&case.invariant) {
+        print(&format!(
+            "the case violated {}, this run {}; it was found with {}",
+            case.invariant,
+            again.unwrap_or("nothing"),
+            case.build
+        ))?;
+    }
+    if let Some(file) = &args.html {
+        let page = timeline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .page(&record);
+        output::write_page(file, &page)?;
+        print(&format!("page: {}", file.display()))?;
+    }
+    Ok(code(record.outcome))
+}
+
+fn print_json(value: &impl serde::Serialize) -> std::io::Result<()> {
+    print(&serde_json::to_string(value).map_err(std::io::Error::from)?)
 }
 
 /// Prints a line; a reader that has gone away is an error, not a panic.

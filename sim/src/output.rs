@@ -21,7 +21,7 @@ pub struct Folder(PathBuf);
 
 /// Why a run's files could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}; give --out a folder that can be written", path.display())]
+#[error("cannot write {}: {source}; give --out or --html a place that can be written", path.display())]
 pub struct OutputError {
     path: PathBuf,
     source: io::Error,
@@ -85,6 +85,18 @@ impl Folder {
         file.map(BufWriter::new)
             .map_err(|source| OutputError { path, source })
     }
+}
+
+/// Writes a page.
+pub fn write_page(path: &Path, page: &str) -> Result<(), OutputError> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "written after the run, to the real disk"
+    )]
+    std::fs::write(path, page).map_err(|source| OutputError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Shows where a run is, on one line of a terminal; elsewhere nothing.

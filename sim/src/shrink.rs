@@ -11,8 +11,8 @@ use toml::{Table, Value};
 
 use crate::case::{self, Case, CaseError};
 use crate::run::Record;
-use crate::sweep::children::{ChildError, Children};
 use crate::sweep::Job;
+use crate::sweep::children::{ChildError, Children};
 
 /// Why a case could not be shrunk.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,7 @@ struct Candidate {
 
 /// Makes a case smaller while it fails for the same reason; what has been reached is written to `file`. `tell` hears
 /// of each step.
-pub fn shrink(
-    case: &Case,
-    file: &Path,
-    mut tell: impl FnMut(&str),
-) -> Result<Shrunk, ShrinkError> {
+pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Shrunk, ShrinkError> {
     let scratch = tempfile::tempdir()?;
     let mut runner = Runner {
         children: Children::new(1)?,
@@ -86,8 +82,7 @@ pub fn shrink(
         let mut next = 0;
         loop {
             let table = case::parse(&best.scenario)?;
-            let Some(candidate) = candidates(&table).into_iter().nth(next)
-            else {
+            let Some(candidate) = candidates(&table).into_iter().nth(next) else {
                 break;
             };
             let text = case::text_of(&candidate.table)?;
@@ -105,7 +100,10 @@ pub fn shrink(
                     best.detail = violation.detail;
                     best.virtual_seconds = violation.virtual_seconds;
                     best.save(file)?;
-                    tell(&format!("without {}: still {}", candidate.what, best.invariant));
+                    tell(&format!(
+                        "without {}: still {}",
+                        candidate.what, best.invariant
+                    ));
                     steps.push(candidate.what);
                     improved = true;
                     // The list has changed; what came before was in vain.
@@ -124,7 +122,10 @@ pub fn shrink(
 
 /// The first thing that does not hold is the same.
 fn fails_alike(record: &Record, case: &Case) -> bool {
-    record.violations.first().is_some_and(|first| first.invariant == case.invariant)
+    record
+        .violations
+        .first()
+        .is_some_and(|first| first.invariant == case.invariant)
 }
 
 struct Runner {
@@ -151,7 +152,11 @@ impl Runner {
 fn candidates(table: &Table) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     let list = |key: &str| -> Vec<Value> {
-        table.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+        table
+            .get(key)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
     };
     let mut with = |what: String, change: &dyn Fn(&mut Table)| {
         let mut smaller = table.clone();
@@ -190,17 +195,27 @@ fn candidates(table: &Table) -> Vec<Candidate> {
                     });
                 }
             }
-            let jobs = group.get("job").and_then(Value::as_array).cloned().unwrap_or_default();
+            let jobs = group
+                .get("job")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             for number in 0..jobs.len() {
                 let mut kept = jobs.clone();
                 kept.remove(number);
-                with(format!("job {} of {key} {}", number + 1, index + 1), &move |t| {
-                    set(t, key, index, "job", Value::Array(kept.clone()));
-                });
+                with(
+                    format!("job {} of {key} {}", number + 1, index + 1),
+                    &move |t| {
+                        set(t, key, index, "job", Value::Array(kept.clone()));
+                    },
+                );
             }
         }
     }
-    let updates = table.get("updates").and_then(Value::as_integer).unwrap_or(1);
+    let updates = table
+        .get("updates")
+        .and_then(Value::as_integer)
+        .unwrap_or(1);
     for fewer in [1, updates - 1] {
         if (1..updates).contains(&fewer) {
             with(format!("{} updates", updates - fewer), &move |t| {

@@ -472,6 +472,7 @@ fn host(
         transfers: transfers
             .map(|(index, transfer)| (index, *transfer, wallet(&transfer.to)))
             .collect(),
+        misdeed: scenario.misdeeds.get(&name).copied(),
         seed,
         story: story.clone(),
         truth: truth.clone(),

@@ -12,7 +12,7 @@ use alloy::network::Ethereum;
 use alloy::primitives::U256;
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
-use futures::StreamExt;
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -22,10 +22,10 @@ use madsim::runtime::{Handle, NodeHandle, Runtime};
 use smartnodes_evm::chain::{Chain, ChainConfig};
 use smartnodes_scenarios::{Latency, Network, Percent};
 use smartnodes_sim::chain_host::{ChainHost, RPC_PORT};
-use smartnodes_sim::net::Net;
+use smartnodes_sim::net::{Effect, Net, Rule};
 use smartnodes_sim::rpc_transport::WireRpc;
 use smartnodes_sim::trace::Trace;
-use smartnodes_sim::wire::{Endpoint, Wire};
+use smartnodes_sim::wire::{Endpoint, Wire, WireStream};
 use tokio::time::{Instant, sleep, timeout};
 
 fn runtime() -> Runtime {
@@ -285,6 +285,144 @@ fn a_chain_that_is_away_is_an_error_in_time_and_back_again_afterwards() {
                 .0
                 .unwrap_err()
                 .contains("cannot reach")
+        );
+    });
+}
+
+/// Two hosts with a connection, and what one end reads of what the other writes within a time.
+async fn heard_within(reader: &mut WireStream, wait: Duration) -> Option<std::io::Result<u8>> {
+    let mut byte = [0];
+    let read = timeout(wait, reader.read(&mut byte)).await.ok()?;
+    Some(read.map(|count| if count == 1 { byte[0] } else { 0 }))
+}
+
+fn cut(effect: Effect, back: bool) -> Rule {
+    Rule {
+        these: [IpAddr::from([10, 0, 0, 1])].into(),
+        those: [IpAddr::from([10, 0, 0, 2])].into(),
+        out: true,
+        back,
+        effect,
+    }
+}
+
+#[test]
+fn closed_links_hold_up_or_break_and_say_how_much() {
+    let trace = Trace::new(None);
+    runtime().block_on(async {
+        let lab = lab(0, &trace);
+        let (_, one) = host("one", [10, 0, 0, 1].into(), &lab);
+        let (_, two) = host("two", [10, 0, 0, 2].into(), &lab);
+        let listener = two.listen(7).unwrap();
+        let to = SocketAddr::new(two.address(), 7);
+        let (dialled, accepted) = futures::join!(one.connect(to), listener.accept());
+        let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+        let second = Duration::from_secs(1);
+
+        // One way only: what goes there waits, what comes back passes.
+        let rule = lab.net.add_rule(cut(Effect::Hold, false));
+        dialled.write_all(b"a").await.unwrap();
+        dialled.flush().await.unwrap();
+        accepted.write_all(b"b").await.unwrap();
+        accepted.flush().await.unwrap();
+        assert!(heard_within(&mut accepted, second).await.is_none());
+        assert_eq!(
+            heard_within(&mut dialled, second).await.unwrap().unwrap(),
+            b'b'
+        );
+        assert_eq!(lab.net.remove_rule(rule), 1);
+        let later = Duration::from_secs(10);
+        assert_eq!(
+            heard_within(&mut accepted, later).await.unwrap().unwrap(),
+            b'a'
+        );
+
+        // A dial over a silent link waits, and is made when the link opens.
+        let rule = lab.net.add_rule(cut(Effect::Hold, true));
+        let dial = one.connect(to);
+        futures::pin_mut!(dial);
+        assert!(timeout(second, &mut dial).await.is_err());
+        lab.net.remove_rule(rule);
+        assert!(timeout(later, &mut dial).await.unwrap().is_ok());
+
+        // Loud: both ends break, and a dial is refused at once.
+        let rule = lab.net.add_rule(cut(Effect::Refuse, true));
+        for end in [&mut dialled, &mut accepted] {
+            let broken = heard_within(end, second).await.unwrap().unwrap_err();
+            assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        assert!(timeout(second, one.connect(to)).await.unwrap().is_err());
+        assert!(lab.net.remove_rule(rule) > 2);
+        assert!(one.connect(to).await.is_ok());
+
+        // Nobody listens there.
+        let nowhere = SocketAddr::new(two.address(), 8);
+        let refused = one.connect(nowhere).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn a_narrow_link_takes_its_time_and_a_reader_that_sleeps_stops_its_writer() {
+    let trace = Trace::new(None);
+    runtime().block_on(async {
+        let lab = lab(0, &trace);
+        let (_, one) = host("one", [10, 0, 0, 1].into(), &lab);
+        let (_, two) = host("two", [10, 0, 0, 2].into(), &lab);
+        let listener = two.listen(7).unwrap();
+        let to = SocketAddr::new(two.address(), 7);
+        let (dialled, accepted) = futures::join!(one.connect(to), listener.accept());
+        let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+        let narrow = Effect::Shape {
+            latency: None,
+            loss: None,
+            bandwidth: Some(10_000),
+        };
+        let rule = lab.net.add_rule(cut(narrow, true));
+        let start = Instant::now();
+        dialled.write_all(&[7; 50_000]).await.unwrap();
+        dialled.flush().await.unwrap();
+        let mut all = vec![0; 50_000];
+        accepted.read_exact(&mut all).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 5);
+        assert!(all.iter().all(|byte| *byte == 7));
+        lab.net.remove_rule(rule);
+
+        // Nobody reads: some megabytes are not taken in.
+        let much = vec![9; 8 << 20];
+        let writing = dialled.write_all(&much);
+        futures::pin_mut!(writing);
+        assert!(
+            timeout(Duration::from_secs(60), &mut writing)
+                .await
+                .is_err()
+        );
+        let mut all = vec![0; 8 << 20];
+        let (written, read) = futures::join!(writing, accepted.read_exact(&mut all[..7 << 20]));
+        assert!(written.is_ok() && read.is_ok());
+    });
+}
+
+#[test]
+fn an_ended_process_sends_nothing_more() {
+    let trace = Trace::new(None);
+    runtime().block_on(async {
+        let lab = lab(0, &trace);
+        let (_, one) = host("one", [10, 0, 0, 1].into(), &lab);
+        let (_, two) = host("two", [10, 0, 0, 2].into(), &lab);
+        let listener = two.listen(7).unwrap();
+        let to = SocketAddr::new(two.address(), 7);
+        let (dialled, accepted) = futures::join!(one.connect(to), listener.accept());
+        let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+        dialled.write_all(b"a").await.unwrap();
+        one.cut_off();
+        assert!(dialled.flush().await.is_err());
+        drop(dialled);
+        // The other end learns that it is over.
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            heard_within(&mut accepted, second).await.unwrap().unwrap(),
+            0
         );
     });
 }

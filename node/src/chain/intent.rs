@@ -265,7 +265,6 @@ impl Intent {
     }
 }
 
-/// In words that continue "refuses to …".
 #[cfg(madsim)]
 impl Intent {
     /// The kind of intent, as fail points name it.
@@ -282,10 +281,12 @@ impl Intent {
             Intent::WithdrawSno { .. } => "withdraw-sno",
             Intent::WithdrawEth { .. } => "withdraw-eth",
             Intent::Transfer { .. } => "transfer",
+            Intent::CancelJob { .. } => "cancel-job",
         }
     }
 }
 
+/// In words that continue "refuses to …".
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -287,6 +287,10 @@ impl Worker {
             WorkKind::Job { job, task, user } => Some((job, task, user)),
             WorkKind::Challenge { .. } => None,
         };
+        // Told before it is stored: what a crash leaves stored has been told of.
+        let job = of_job.map(|(job, ..)| tracing::field::display(job));
+        let task = of_job.map(|(_, task, _)| task);
+        info!(order = %id, worker = %self.ctx.address(), capacity, job, task, "work done");
         let stored = self.ctx.store.write(|batch| {
             batch.put(Table::Jobs, &result_key(id), &answer)?;
             if let Some((job, task, user)) = of_job {
@@ -297,9 +301,6 @@ impl Worker {
         });
         self.free(&order);
         stored.map_err(unavailable)?;
-        let job = of_job.map(|(job, ..)| tracing::field::display(job));
-        let task = of_job.map(|(_, task, _)| task);
-        info!(order = %id, worker = %self.ctx.address(), capacity, job, task, "work done");
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::{Check, MomentValue};
@@ -10,7 +11,7 @@ use crate::spot::Spot;
 use crate::units::{Rate, Span};
 use crate::{
     Direction, Fault, FaultKind, Latency, Moment, PartitionStyle, Percent, Role, Scenario,
-    ScenarioError, Swarm, SwarmKind, Unsynced, Victim, When,
+    ScenarioError, Unsynced, Victim, When,
 };
 
 /// Most restarts of one restart loop.
@@ -19,48 +20,61 @@ const RESTARTS_MAX: u32 = 100;
 const REORG_DEPTH_MAX: u64 = 64;
 /// Highest base fee, in times the fee before.
 const FEE_TIMES_MAX: u32 = 10_000;
-/// Most faults that a swarm may draw for one run.
-const SWARM_FAULTS_MAX: u32 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FaultTable {
+    /// What happens.
+    #[schemars(schema_with = "kind_schema")]
     kind: Spot<String>,
     /// Whom it strikes: a host's name, "chain", "any", "any validator", "all" or "all workers".
     host: Option<Spot<String>>,
+    /// Several of these.
     hosts: Option<Spot<Vec<String>>>,
+    /// When it begins, from the start of the run.
     at: Option<Spot<MomentValue>>,
+    /// It begins in this round.
     round: Option<Spot<u64>>,
+    /// So long after the round has opened.
     after: Option<Spot<MomentValue>>,
+    /// It begins when a host passes this fail point, such as "vote/sent".
     point: Option<Spot<String>>,
+    /// At which passing, from 1.
     pass: Option<Spot<u64>>,
+    /// Which host must pass it, if not the one that is struck.
     by_host: Option<Spot<String>>,
+    /// Of crash and restart-loop: how long the process is down.
     down_for: Option<Spot<MomentValue>>,
+    /// How long it lasts.
     lasts: Option<Spot<MomentValue>>,
+    /// It may turn out to affect nothing, which is a violation otherwise.
     may_miss: Option<bool>,
+    /// Of crash: whether unsynced writes are "lost" or "torn".
     unsynced: Option<Spot<String>>,
+    /// Of restart-loop: how often; of fee-spike: to how many times the fee before.
     times: Option<Spot<u32>>,
+    /// Of restart-loop: how long the process runs in between.
     up_for: Option<Spot<MomentValue>>,
+    /// The other side of a partition, reset or link; left out: everybody else and the chain.
     against: Option<Spot<Vec<String>>>,
+    /// Of partition: "silent" or "loud".
     style: Option<Spot<String>>,
+    /// Of partition: which messages of the hosts are held up, "both", "in" or "out".
     direction: Option<Spot<String>>,
+    /// Of link: how long a message travels.
     latency: Option<Spot<MomentValue>>,
+    /// Of link: chance that a message needs to be sent again.
     loss: Option<Spot<Percent>>,
+    /// Of link: how much passes.
     bandwidth: Option<Spot<Rate>>,
+    /// Of disk-slow: how long a sync takes.
     sync_takes: Option<Spot<Span>>,
+    /// Of inclusion-delay: how long transactions are kept back; of timestamp-drift: how far blocks are ahead.
     by: Option<Spot<Span>>,
+    /// Of drop-transactions: the chance to be thrown away.
     share: Option<Spot<Percent>>,
+    /// Of reorg: how many blocks.
     depth: Option<Spot<u64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SwarmTable {
-    kinds: Option<Spot<Vec<String>>>,
-    most: Spot<u32>,
-    from: Spot<Span>,
-    to: Spot<Span>,
-    longest: Spot<Span>,
 }
 
 /// Whom a kind strikes.
@@ -121,6 +135,10 @@ const KINDS: [(&str, Strikes, Lasts, &[&str]); 18] = [
     ("sequencer-stop", Strikes::Chain, Lasts::While, &[]),
     ("timestamp-drift", Strikes::Chain, Lasts::While, &["by"]),
 ];
+
+fn kind_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": KINDS.map(|(kind, ..)| kind) })
+}
 
 impl Check<'_> {
     pub(super) fn fault(
@@ -501,69 +519,5 @@ impl Check<'_> {
                 self.refuse(field.span(), format!("there is {}", names.join(", ")))
             }
         }
-    }
-
-    pub(super) fn swarm(
-        &self,
-        table: &SwarmTable,
-        deadline: Duration,
-    ) -> Result<Swarm, ScenarioError> {
-        let kinds = match &table.kinds {
-            None => SwarmKind::ALL.map(|(_, kind)| kind).to_vec(),
-            Some(names) if names.as_ref().is_empty() => {
-                return self.refuse(
-                    names.span(),
-                    "name at least one kind, or leave it out for all",
-                );
-            }
-            Some(names) => {
-                let known = |name: &String| {
-                    let found = SwarmKind::ALL.iter().find(|(known, _)| known == name);
-                    match found {
-                        Some((_, kind)) => Ok(*kind),
-                        None => {
-                            let all = SwarmKind::ALL.map(|(name, _)| name).join(", ");
-                            let message = format!("no such kind `{name}`: there is {all}");
-                            self.refuse(names.span(), message)
-                        }
-                    }
-                };
-                let mut kinds: Vec<_> =
-                    names.as_ref().iter().map(known).collect::<Result<_, _>>()?;
-                kinds.sort();
-                kinds.dedup();
-                kinds
-            }
-        };
-        if !(1..=SWARM_FAULTS_MAX).contains(table.most.as_ref()) {
-            return self.refuse(
-                table.most.span(),
-                format!("a swarm has 1 to {SWARM_FAULTS_MAX} faults"),
-            );
-        }
-        let (from, to, longest) = (
-            table.from.as_ref().0,
-            table.to.as_ref().0,
-            table.longest.as_ref().0,
-        );
-        if to >= deadline {
-            return self.refuse(
-                table.to.span(),
-                format!("the swarm could last beyond the deadline of {deadline:?}"),
-            );
-        }
-        if longest < Duration::from_secs(1) || from.saturating_add(longest) > to {
-            return self.refuse(
-                table.longest.span(),
-                "a fault lasts a second or longer, and fits between `from` and `to`",
-            );
-        }
-        Ok(Swarm {
-            kinds,
-            most: *table.most.as_ref(),
-            from,
-            to,
-            longest,
-        })
     }
 }

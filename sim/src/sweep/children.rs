@@ -147,7 +147,11 @@ impl Children {
         let last = out.lines().last().unwrap_or_default();
         serde_json::from_str(last).map_err(|_| {
             let said = read(&self.file(slot, "err")).unwrap_or_default();
-            let cut = said.char_indices().rev().nth(WORDS_MAX).map_or(0, |(at, _)| at);
+            let cut = said
+                .char_indices()
+                .rev()
+                .nth(WORDS_MAX)
+                .map_or(0, |(at, _)| at);
             ChildError::Ended {
                 path,
                 seed,

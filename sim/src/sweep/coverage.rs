@@ -50,8 +50,11 @@ impl Coverage {
             reached.times += by_host.values().sum::<u64>();
         }
         if record.outcome == Outcome::Violated {
-            let mut names: Vec<&str> =
-                record.violations.iter().map(|v| v.invariant.as_str()).collect();
+            let mut names: Vec<&str> = record
+                .violations
+                .iter()
+                .map(|v| v.invariant.as_str())
+                .collect();
             names.sort_unstable();
             names.dedup();
             for name in names {
@@ -62,7 +65,11 @@ impl Coverage {
 
     /// Kinds of fault that no run has felt.
     pub fn faults_never_felt(&self) -> Vec<&'static str> {
-        let felt = |kind: &str| self.faults.get(kind).is_some_and(|reached| reached.runs > 0);
+        let felt = |kind: &str| {
+            self.faults
+                .get(kind)
+                .is_some_and(|reached| reached.runs > 0)
+        };
         let kinds = SwarmKind::ALL.iter().map(|(name, _)| *name);
         kinds.filter(|kind| !felt(kind)).collect()
     }
@@ -78,12 +85,17 @@ impl Coverage {
         };
         let mut lines = vec![
             format!("faults struck: {}", list(&self.faults)),
-            format!("faults that no run has felt: {}", self.faults_never_felt().join(", ")),
+            format!(
+                "faults that no run has felt: {}",
+                self.faults_never_felt().join(", ")
+            ),
             format!("fail points passed: {}", list(&self.points)),
         ];
         if !self.violated.is_empty() {
             let violated = self.violated.iter();
-            let words: Vec<_> = violated.map(|(name, runs)| format!("{name} in {runs}")).collect();
+            let words: Vec<_> = violated
+                .map(|(name, runs)| format!("{name} in {runs}"))
+                .collect();
             lines.push(format!("violated, by runs: {}", words.join(", ")));
         }
         lines

@@ -2,6 +2,7 @@
 
 pub(crate) mod children;
 mod coverage;
+mod parquet;
 mod parts;
 mod plan;
 

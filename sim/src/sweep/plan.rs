@@ -19,7 +19,9 @@ impl FromStr for Seeds {
 
     fn from_str(text: &str) -> Result<Seeds, String> {
         let mend = || {
-            format!("`{text}` names no seeds: write the first and the one after the last, such as 1..101")
+            format!(
+                "`{text}` names no seeds: write the first and the one after the last, such as 1..101"
+            )
         };
         let (from, to) = text.split_once("..").ok_or_else(mend)?;
         let from = from.parse().map_err(|_| mend())?;
@@ -97,7 +99,8 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Shard, String> {
-        let mend = || format!("`{text}` is no shard: write which, from 1, of how many, such as 2/8");
+        let mend =
+            || format!("`{text}` is no shard: write which, from 1, of how many, such as 2/8");
         let (number, of) = text.split_once('/').ok_or_else(mend)?;
         let number = number.parse().map_err(|_| mend())?;
         let of = of.parse().map_err(|_| mend())?;
@@ -165,7 +168,11 @@ mod tests {
     #[test]
     fn the_shards_together_are_the_whole_and_share_nothing() {
         for of in 1..6 {
-            let parts = |place| (1..=of).filter(|n| Shard { number: *n, of }.holds(place)).count();
+            let parts = |place| {
+                (1..=of)
+                    .filter(|n| Shard { number: *n, of }.holds(place))
+                    .count()
+            };
             assert!((0..50).all(|place| parts(place) == 1));
         }
     }
