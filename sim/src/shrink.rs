@@ -192,6 +192,7 @@ fn candidates(table: &Table) -> Vec<Candidate> {
                 if (1..count).contains(&fewer) {
                     with(format!("{} of {count} {key}s", count - fewer), &move |t| {
                         set(t, key, index, "count", fewer.into());
+                        forget_missing(t);
                     });
                 }
             }
@@ -226,6 +227,37 @@ fn candidates(table: &Table) -> Vec<Candidate> {
     candidates
 }
 
+/// Faults forget hosts that are no longer there.
+fn forget_missing(table: &mut Table) {
+    let count = |role: &str| {
+        let groups = table
+            .get(role)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let counts = groups.filter_map(|group| group.get("count")?.as_integer());
+        counts.sum::<i64>()
+    };
+    let left = ["validator", "worker", "user"].map(|role| (role, count(role)));
+    let is_there = |name: &Value| {
+        let named = name.as_str().and_then(|name| name.split_once('-'));
+        let Some((role, number)) = named else {
+            return true;
+        };
+        let number: i64 = number.parse().unwrap_or(0);
+        left.iter()
+            .any(|(known, count)| *known == role && number <= *count)
+    };
+    let faults = table.get_mut("fault").and_then(Value::as_array_mut);
+    for fault in faults.into_iter().flatten().filter_map(Value::as_table_mut) {
+        for key in ["hosts", "against"] {
+            if let Some(names) = fault.get_mut(key).and_then(Value::as_array_mut) {
+                names.retain(is_there);
+            }
+        }
+    }
+}
+
 fn set(table: &mut Table, list: &str, index: usize, key: &str, value: Value) {
     let item = table.get_mut(list).and_then(|items| items.get_mut(index));
     if let Some(item) = item.and_then(Value::as_table_mut) {
@@ -236,6 +268,22 @@ fn set(table: &mut Table, list: &str, index: usize, key: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_forget_hosts_that_are_gone() {
+        let mut table: Table = r#"
+            worker = [{ count = 1 }]
+            fault = [{ hosts = ["worker-1"], against = ["worker-1", "worker-2", "chain"] }]
+        "#
+        .parse()
+        .expect("a table");
+        forget_missing(&mut table);
+        assert_eq!(table["fault"][0]["hosts"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            table["fault"][0]["against"].as_array().map(Vec::len),
+            Some(2)
+        );
+    }
 
     #[test]
     fn everything_can_be_left_out_once() {
