@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::client::RpcClient;
+use madsim::runtime::Handle;
 use madsim::time::TimeHandle;
 use smartnodes_actors::{self as actors, FalseWorker};
 use smartnodes_evm::deployment::Deployment;
@@ -89,6 +90,7 @@ impl Host {
                 // An endpoint that does not answer yet is the one reason that passes by itself.
                 Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
                 Err(error) => {
+                    killed_here().await;
                     self.violations
                         .add("node-starts", format!("{}: {error}", self.name));
                     return std::future::pending().await;
@@ -102,6 +104,7 @@ impl Host {
             ended = node.stopped() => ended,
             never = self.play(&context, &role) => match never {},
         };
+        killed_here().await;
         self.violations.add(
             "node-runs",
             format!("a task of {} has ended: {ended:?}", self.name),
@@ -216,7 +219,9 @@ impl Host {
             self.story.set_job(self.name, index, Progress::Begun);
         }
         let ended = loop {
-            match self.attempt(user, job, request.clone()).await {
+            let attempt = self.attempt(user, job, request.clone()).await;
+            killed_here().await;
+            match attempt {
                 Ok(()) => break Progress::Done,
                 Err(UserError::Chain(error)) => {
                     warn!(job = %id, %error, "job not submitted yet");
@@ -311,6 +316,14 @@ async fn wait_for(context: &Context, updates: u64, amount: U256) {
     }
     while until_answered(|| context.chain.token_balance(context.address())).await < amount {
         sleep(PATIENCE).await;
+    }
+}
+
+/// Never returns where the process has been ended at a fail point and runs on to its next wait: what it got to see after
+/// that is no answer to anybody.
+async fn killed_here() {
+    if Handle::current().is_exit(madsim::plugin::node()) {
+        std::future::pending().await
     }
 }
 
