@@ -1,130 +1,85 @@
-//! The emission report: what the deployed contracts mint, update by update, beside the closed form.
+//! The emission report: what the deployed contracts mint, update by update, beside the closed form and the whitepaper's
+//! claims, and what assumptions make of it.
 //!
 //! ```text
-//!   Network ── an UpdateRecord for each state update ──► Tables (CSV) ─┐
-//!   (the contracts on revm)        │                     picture ──────┼─► a directory
-//!                                  └─► discrepancy: none, or the first ┘
+//!   Network ── an UpdateRecord for each state update ──► tables ── claims, income ─┐
+//!   (the contracts on revm)                                                        │
+//!      ▲ replay: the same books after every update, to the wei                     ├──► a Document
+//!   Model ── a Period after another, in whole numbers ──► trials, sensitivity ─────┘
 //! ```
 //!
 //! A **year** is 365 days and is said of the period that an update covers: year 1 has the updates 1 to 1,095. The
-//! contracts pay an update at the rate of the **era** in which it is executed, and the last update of a year is executed
-//! when the next era has just begun. A year therefore mints a little less than its rate times its hours, until the tail.
+//! contracts pay an update at the rate of the **era** in which its period began, so a year of updates is paid at one rate.
 
-mod network;
-mod picture;
+mod claims;
+mod execute;
+mod income;
+pub mod model;
+pub mod params;
+mod pictures;
 mod record;
+mod replay;
+mod report;
+mod sensitivity;
 mod tables;
+pub mod trials;
 
 use std::num::NonZeroU64;
 
-use polars::error::PolarsError;
-use smartnodes_evm::{
-    chain::{ChainError, ConfigError},
-    deployment::InProcessError,
-    emission::ERA_SECONDS,
-    reward_tree::RewardTreeError,
-};
 use thiserror::Error;
 
-pub use network::Network;
-pub use picture::PictureError;
+pub use execute::execute;
+pub use params::{ParamError, Params};
 pub use record::{Discrepancy, UpdateRecord, discrepancy};
-pub use tables::{Tables, YearRecord};
+pub use replay::{Compared, Difference, replay};
+pub use report::{Report, report, report_files};
 
-use crate::output::{OutputError, Staging};
+use crate::{
+    document::DocumentError,
+    network::{ContractBooks, NetworkError},
+    picture::PictureError,
+};
 
-/// Seconds between two state updates: the launch value.
-pub const INTERVAL_SECONDS: u64 = 8 * 3_600;
-/// State updates in a year of 365 days.
-pub const UPDATES_PER_YEAR: u64 = ERA_SECONDS / INTERVAL_SECONDS;
+/// The seed of the trials if none is given.
+pub const SEED: u64 = 1;
 
-/// One row for each state update.
-pub const UPDATES_CSV: &str = "emission-updates.csv";
-/// One row for each year.
-pub const YEARS_CSV: &str = "emission-years.csv";
-/// The picture.
-pub const PICTURE_SVG: &str = "emission.svg";
-/// The same picture in pixels.
-pub const PICTURE_PNG: &str = "emission.png";
-/// All files of the report.
-pub const FILES: [&str; 4] = [UPDATES_CSV, YEARS_CSV, PICTURE_SVG, PICTURE_PNG];
+/// What an emission report is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Years of 365 days from deployment.
+    pub years: NonZeroU64,
+    /// What is assumed.
+    pub params: Params,
+    /// Monte-Carlo trials, 0 for none.
+    pub trials: u64,
+    /// Seed of their random numbers.
+    pub seed: u64,
+}
 
 /// Why there is no emission report.
 #[derive(Debug, Error)]
 pub enum EmissionError {
-    /// The chain in the process cannot be made.
-    #[error("chain: {0}")]
-    Chain(#[from] ConfigError),
-    /// The contracts cannot be deployed.
-    #[error("deployment: {0}")]
-    Deployment(#[from] InProcessError),
-    /// A state update could not be executed.
-    #[error("state update {update}: {step}: {source}")]
-    Update {
-        /// Its number, from 1.
-        update: u64,
-        /// What was being done.
-        step: &'static str,
-        /// What the chain said.
-        source: Box<ChainError>,
-    },
-    /// The contracts did not announce what they should have.
-    #[error(
-        "state update {update}: the contracts did not announce {event}: are artifacts and bindings of one make?"
-    )]
-    NoEvent {
-        /// Its number, from 1.
-        update: u64,
-        /// The event.
-        event: &'static str,
-    },
-    /// The worker's reward has no tree.
-    #[error("state update {update}: {source}")]
-    RewardTree {
-        /// Its number, from 1.
-        update: u64,
-        /// Why.
-        source: RewardTreeError,
-    },
+    /// The contracts could not be driven.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// An amount that no honest contract reaches.
     #[error("{0} wei do not fit into 127 bits")]
     Amount(alloy::primitives::U256),
-    /// The tables cannot be made.
-    #[error("tables: {0}")]
-    Tables(#[from] PolarsError),
-    /// The picture cannot be drawn.
+    /// A picture cannot be drawn.
     #[error("picture: {0}")]
     Picture(#[from] PictureError),
-    /// The report cannot be put in its place.
+    /// The report cannot be put together.
     #[error(transparent)]
-    Output(#[from] OutputError),
+    Document(#[from] DocumentError),
 }
 
-/// Executes every state update of `years`, in order. `progress` hears the number of each after it is done.
-pub fn execute(
-    years: NonZeroU64,
-    mut progress: impl FnMut(u64),
-) -> Result<Vec<UpdateRecord>, EmissionError> {
-    let mut network = Network::deploy()?;
-    (1..=years.get().saturating_mul(UPDATES_PER_YEAR))
-        .map(|_| {
-            let record = network.update()?;
-            progress(record.update);
-            Ok(record)
-        })
-        .collect()
-}
-
-/// Writes the report's files.
-pub fn write(
-    staging: &Staging,
-    records: &[UpdateRecord],
-    tables: &mut Tables,
-) -> Result<(), EmissionError> {
-    staging.write(UPDATES_CSV, &tables.updates_csv()?)?;
-    staging.write(YEARS_CSV, &tables.years_csv()?)?;
-    let svg = picture::svg(records)?;
-    staging.write(PICTURE_SVG, svg.as_bytes())?;
-    staging.write(PICTURE_PNG, &picture::png(&svg)?)?;
-    Ok(())
+/// What the contracts did.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// Where the supply is at genesis.
+    pub genesis: ContractBooks,
+    /// Every update, in order.
+    pub records: Vec<UpdateRecord>,
+    /// Where the supply is at the end of each year.
+    pub years: Vec<ContractBooks>,
 }

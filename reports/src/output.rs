@@ -59,7 +59,7 @@ pub struct Staging {
 impl Staging {
     /// Prepares to publish a report that consists of `files` as the directory `target`. An earlier report there, or an
     /// empty directory, will be replaced.
-    pub fn create(target: &Path, files: &[&str]) -> Result<Self, OutputError> {
+    pub fn create(target: &Path, files: &[String]) -> Result<Self, OutputError> {
         let failed = |action| {
             move |source| OutputError::Io {
                 dir: target.to_owned(),
@@ -141,7 +141,7 @@ impl Staging {
     }
 }
 
-fn check_replaceable(target: &Path, existing: &Path, files: &[&str]) -> Result<(), OutputError> {
+fn check_replaceable(target: &Path, existing: &Path, files: &[String]) -> Result<(), OutputError> {
     let failed = |source| OutputError::Io {
         dir: target.to_owned(),
         action: "list it",
@@ -157,7 +157,7 @@ fn check_replaceable(target: &Path, existing: &Path, files: &[&str]) -> Result<(
     entries.sort();
     let foreign = entries
         .into_iter()
-        .find(|entry| !files.iter().any(|file| entry == file));
+        .find(|entry| !files.iter().any(|file| entry == file.as_str()));
     match foreign {
         Some(entry) => Err(OutputError::Foreign {
             dir: target.to_owned(),

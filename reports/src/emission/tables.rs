@@ -1,18 +1,12 @@
-//! The report's tables: one row for each update, and what a query makes of them for each year.
+//! What the contracts did, update by update and year by year.
 
 use alloy::primitives::U256;
-use polars::prelude::{Column, DataFrame, IntoLazy, NamedFrom, Series, col, len};
-use polars_io::{SerWriter, csv::write::CsvWriter};
 
-use super::{EmissionError, UpdateRecord};
-
-/// Wei in one SNO.
-const WEI_PER_SNO: i128 = 1_000_000_000_000_000_000;
-/// Decimals of inflation in per cent.
-const PERCENT_DECIMALS: u32 = 4;
+use super::{EmissionError, Executed, UpdateRecord};
+use crate::table::{Kind, Table, column};
 
 /// One year of updates. Amounts are in SNO wei.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct YearRecord {
     /// The year, from 1.
     pub year: u64,
@@ -30,229 +24,182 @@ pub struct YearRecord {
     pub treasury: i128,
     /// Supply after the year's last update.
     pub supply: i128,
+    /// What circulates then.
+    pub circulating: i128,
+    /// Collateral then.
+    pub locked: i128,
+    /// Workers' rewards that are not claimed then.
+    pub unclaimed: i128,
+    /// Payments of open jobs then.
+    pub escrowed: i128,
+    /// Burned until then.
+    pub burned: i128,
 }
 
-/// The report's tables.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    updates: DataFrame,
-    years: Vec<YearRecord>,
-}
-
-impl Tables {
-    /// Makes the tables from the updates, in their order.
-    pub fn new(records: &[UpdateRecord]) -> Result<Self, EmissionError> {
-        let updates = updates_frame(records)?;
-        let years = years(&updates)?;
-        Ok(Self { updates, years })
-    }
-
-    /// The years, in order.
+impl YearRecord {
+    /// What the year minted, in per cent of the supply before it.
     #[must_use]
-    pub fn years(&self) -> &[YearRecord] {
-        &self.years
+    pub fn inflation_percent(&self) -> f64 {
+        100.0 * self.minted as f64 / (self.supply - self.minted) as f64
     }
+}
 
-    /// The years and the whole in a few lines of text.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        let sum = |amount: fn(&YearRecord) -> i128| sno(self.years.iter().map(amount).sum());
-        let updates: u64 = self.years.iter().map(|year| year.updates).sum();
-        let mut lines = vec![format!(
-            "{:>4} {:>14} {:>16} {:>12}",
-            "year", "minted (SNO)", "supply", "inflation %"
-        )];
-        lines.extend(self.years.iter().map(|year| {
-            format!(
-                "{:>4} {:>14} {:>16} {:>12}",
-                year.year,
-                sno(year.minted),
-                sno(year.supply),
-                inflation_percent(year)
-            )
-        }));
-        lines.push(format!(
-            "{updates} state updates executed: {} SNO minted, {} SNO by the closed form, difference {}",
-            sum(|year| year.minted),
-            sum(|year| year.closed_form),
-            sum(|year| year.minted - year.closed_form),
-        ));
-        lines.join("\n")
-    }
-
-    /// The table of updates as CSV.
-    pub fn updates_csv(&mut self) -> Result<Vec<u8>, EmissionError> {
-        csv(&mut self.updates)
-    }
-
-    /// The table of years as CSV, with exact amounts in SNO.
-    pub fn years_csv(&self) -> Result<Vec<u8>, EmissionError> {
-        let sno = |name: &str, amount: fn(&YearRecord) -> i128| {
-            let texts: Vec<String> = self.years.iter().map(|year| sno(amount(year))).collect();
-            Column::from(Series::new(name.into(), texts))
+/// The years of an execution, in order.
+pub fn years(executed: &Executed) -> Result<Vec<YearRecord>, EmissionError> {
+    let mut years: Vec<YearRecord> = Vec::new();
+    for record in &executed.records {
+        if years.last().is_none_or(|year| year.year != record.year) {
+            years.push(YearRecord {
+                year: record.year,
+                ..YearRecord::default()
+            });
+        }
+        let Some(year) = years.last_mut() else {
+            continue;
         };
-        let number = |name: &str, number: fn(&YearRecord) -> u64| {
-            let numbers: Vec<u64> = self.years.iter().map(number).collect();
-            Column::from(Series::new(name.into(), numbers))
-        };
-        let inflation: Vec<String> = self.years.iter().map(inflation_percent).collect();
-        let mut frame = DataFrame::new_infer_height(vec![
-            number("year", |year| year.year),
-            number("updates", |year| year.updates),
-            sno("minted_sno", |year| year.minted),
-            sno("closed_form_sno", |year| year.closed_form),
-            sno("difference_sno", |year| year.minted - year.closed_form),
-            sno("workers_sno", |year| year.workers),
-            sno("validators_sno", |year| year.validators),
-            sno("treasury_sno", |year| year.treasury),
-            sno("supply_sno", |year| year.supply),
-            Column::from(Series::new("inflation_percent".into(), inflation)),
-        ])?;
-        csv(&mut frame)
+        year.updates += 1;
+        year.minted += signed(record.minted)?;
+        year.closed_form += signed(record.closed_form)?;
+        year.workers += signed(record.workers)?;
+        year.validators += signed(record.validators)?;
+        year.treasury += signed(record.treasury)?;
+        year.supply = signed(record.supply)?;
     }
-}
-
-fn csv(frame: &mut DataFrame) -> Result<Vec<u8>, EmissionError> {
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).finish(frame)?;
-    Ok(bytes)
-}
-
-fn updates_frame(records: &[UpdateRecord]) -> Result<DataFrame, EmissionError> {
-    let number = |name: &str, number: fn(&UpdateRecord) -> u64| {
-        let numbers: Vec<u64> = records.iter().map(number).collect();
-        Column::from(Series::new(name.into(), numbers))
-    };
-    let wei = |name: &str, amount: fn(&UpdateRecord) -> U256| {
-        let amounts = records.iter().map(|record| signed(amount(record)));
-        let amounts = amounts.collect::<Result<Vec<i128>, EmissionError>>()?;
-        Ok::<_, EmissionError>(Column::from(Series::new(name.into(), amounts)))
-    };
-    let frame = DataFrame::new_infer_height(vec![
-        number("update", |record| record.update),
-        number("year", UpdateRecord::year),
-        number("elapsed_seconds", |record| record.elapsed_seconds),
-        number("era", |record| record.era),
-        wei("minted_wei", |record| record.minted)?,
-        wei("closed_form_wei", |record| record.closed_form)?,
-        wei("supply_wei", |record| record.supply)?,
-        wei("workers_wei", |record| record.workers)?,
-        wei("validators_wei", |record| record.validators)?,
-        wei("treasury_wei", |record| record.treasury)?,
-    ])?;
-    let difference = (col("minted_wei") - col("closed_form_wei")).alias("difference_wei");
-    let columns = [
-        col("update"),
-        col("year"),
-        col("elapsed_seconds"),
-        col("era"),
-        col("minted_wei"),
-        col("closed_form_wei"),
-        difference,
-        col("supply_wei"),
-        col("workers_wei"),
-        col("validators_wei"),
-        col("treasury_wei"),
-    ];
-    Ok(frame.lazy().select(columns).collect()?)
-}
-
-fn years(updates: &DataFrame) -> Result<Vec<YearRecord>, EmissionError> {
-    let frame = updates
-        .clone()
-        .lazy()
-        .group_by_stable([col("year")])
-        .agg([
-            len().alias("updates"),
-            col("minted_wei").sum(),
-            col("closed_form_wei").sum(),
-            col("workers_wei").sum(),
-            col("validators_wei").sum(),
-            col("treasury_wei").sum(),
-            col("supply_wei").last(),
-        ])
-        .collect()?;
-    let column = |name| frame.column(name).and_then(|column| column.i128().cloned());
-    let (minted, closed_form) = (column("minted_wei")?, column("closed_form_wei")?);
-    let (workers, validators) = (column("workers_wei")?, column("validators_wei")?);
-    let (treasury, supply) = (column("treasury_wei")?, column("supply_wei")?);
-    let (year, updates) = (
-        frame.column("year")?.u64()?,
-        frame.column("updates")?.u32()?,
-    );
-    let mut years = Vec::with_capacity(frame.height());
-    for row in 0..frame.height() {
-        // No column has a null: each row is a sum, a last value or a count of at least one update.
-        let amount = |column: &polars::prelude::Int128Chunked| column.get(row).unwrap_or_default();
-        let year = year.get(row).unwrap_or_default();
-        years.push(YearRecord {
-            year,
-            updates: updates.get(row).unwrap_or_default().into(),
-            minted: amount(&minted),
-            closed_form: amount(&closed_form),
-            workers: amount(&workers),
-            validators: amount(&validators),
-            treasury: amount(&treasury),
-            supply: amount(&supply),
-        });
+    for (year, books) in years.iter_mut().zip(&executed.years) {
+        year.circulating = signed(books.circulating)?;
+        year.locked = signed(books.locked)?;
+        year.unclaimed = signed(books.unclaimed)?;
+        year.escrowed = signed(books.escrowed)?;
+        year.burned = signed(books.burned)?;
     }
     Ok(years)
 }
 
-fn signed(amount: U256) -> Result<i128, EmissionError> {
+/// One row for each update.
+pub fn updates_table(records: &[UpdateRecord]) -> Result<Table, EmissionError> {
+    let mut table = Table::new(
+        "emission-updates",
+        "Every state update, in wei",
+        vec![
+            column("update", "update", Kind::Ordinal),
+            column("year", "year", Kind::Ordinal),
+            column("elapsed_seconds", "executed after (s)", Kind::Count),
+            column("era", "era", Kind::Ordinal),
+            column("minted_wei", "minted (wei)", Kind::Wei),
+            column("closed_form_wei", "closed form (wei)", Kind::Wei),
+            column("difference_wei", "difference (wei)", Kind::Wei),
+            column("supply_wei", "supply (wei)", Kind::Wei),
+            column("workers_wei", "workers (wei)", Kind::Wei),
+            column("validators_wei", "validators (wei)", Kind::Wei),
+            column("treasury_wei", "treasury (wei)", Kind::Wei),
+        ],
+    );
+    for record in records {
+        let (minted, closed_form) = (signed(record.minted)?, signed(record.closed_form)?);
+        table.push([
+            record.update.into(),
+            record.year.into(),
+            record.elapsed_seconds.into(),
+            record.era.into(),
+            minted.into(),
+            closed_form.into(),
+            (minted - closed_form).into(),
+            signed(record.supply)?.into(),
+            signed(record.workers)?.into(),
+            signed(record.validators)?.into(),
+            signed(record.treasury)?.into(),
+        ]);
+    }
+    Ok(table)
+}
+
+/// One row for each year: what was minted, beside the closed form, and for whom.
+#[must_use]
+pub fn years_table(years: &[YearRecord]) -> Table {
+    let sno = Kind::Sno { decimals: 1 };
+    let mut table = Table::new(
+        "emission-years",
+        "What the contracts minted, beside the closed form",
+        vec![
+            column("year", "year", Kind::Ordinal),
+            column("updates", "updates", Kind::Count),
+            column("minted_sno", "minted (SNO)", sno),
+            column("closed_form_sno", "closed form (SNO)", sno),
+            column("difference_sno", "difference (SNO)", sno),
+            column("workers_sno", "to workers (SNO)", sno),
+            column("validators_sno", "to validators (SNO)", sno),
+            column("treasury_sno", "to the treasury (SNO)", sno),
+            column("supply_sno", "supply at the end (SNO)", sno),
+            column(
+                "inflation_percent",
+                "inflation (%)",
+                Kind::Real { decimals: 2 },
+            ),
+        ],
+    );
+    for year in years {
+        table.push([
+            year.year.into(),
+            year.updates.into(),
+            year.minted.into(),
+            year.closed_form.into(),
+            (year.minted - year.closed_form).into(),
+            year.workers.into(),
+            year.validators.into(),
+            year.treasury.into(),
+            year.supply.into(),
+            year.inflation_percent().into(),
+        ]);
+    }
+    table
+}
+
+/// One row for genesis and for each year: where the supply is.
+pub fn books_table(executed: &Executed, years: &[YearRecord]) -> Result<Table, EmissionError> {
+    let sno = Kind::Sno { decimals: 0 };
+    let mut table = Table::new(
+        "emission-books",
+        "Where the supply is at the end of each year, as the contracts tell (year 0: genesis)",
+        vec![
+            column("year", "year", Kind::Ordinal),
+            column("supply_sno", "supply (SNO)", sno),
+            column("circulating_sno", "circulating (SNO)", sno),
+            column("locked_sno", "locked (SNO)", sno),
+            column("unclaimed_sno", "unclaimed (SNO)", sno),
+            column("escrowed_sno", "escrowed (SNO)", sno),
+            column("burned_sno", "burned (SNO)", sno),
+            column(
+                "locked_percent",
+                "locked (% of supply)",
+                Kind::Real { decimals: 2 },
+            ),
+        ],
+    );
+    let genesis = &executed.genesis;
+    let genesis = YearRecord {
+        supply: signed(genesis.supply)?,
+        circulating: signed(genesis.circulating)?,
+        locked: signed(genesis.locked)?,
+        unclaimed: signed(genesis.unclaimed)?,
+        escrowed: signed(genesis.escrowed)?,
+        burned: signed(genesis.burned)?,
+        ..YearRecord::default()
+    };
+    for year in std::iter::once(&genesis).chain(years) {
+        table.push([
+            year.year.into(),
+            year.supply.into(),
+            year.circulating.into(),
+            year.locked.into(),
+            year.unclaimed.into(),
+            year.escrowed.into(),
+            year.burned.into(),
+            (100.0 * year.locked as f64 / year.supply as f64).into(),
+        ]);
+    }
+    Ok(table)
+}
+
+pub(super) fn signed(amount: U256) -> Result<i128, EmissionError> {
     i128::try_from(amount).map_err(|_| EmissionError::Amount(amount))
-}
-
-/// An amount in SNO, exact, without needless zeros.
-fn sno(wei: i128) -> String {
-    let sign = if wei < 0 { "-" } else { "" };
-    let wei = wei.unsigned_abs();
-    let unit = WEI_PER_SNO.unsigned_abs();
-    let (whole, fraction) = (wei / unit, wei % unit);
-    if fraction == 0 {
-        return format!("{sign}{whole}");
-    }
-    let fraction = format!("{fraction:018}");
-    format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
-}
-
-/// What a year minted, in per cent of the supply before it, rounded down.
-fn inflation_percent(year: &YearRecord) -> String {
-    let unit = 10_i128.pow(PERCENT_DECIMALS);
-    let before = year.supply - year.minted;
-    match year
-        .minted
-        .checked_mul(100 * unit)
-        .and_then(|scaled| scaled.checked_div(before))
-    {
-        Some(percent) => {
-            format!(
-                "{}.{:0width$}",
-                percent / unit,
-                percent % unit,
-                width = PERCENT_DECIMALS as usize
-            )
-        }
-        // Nothing can grow from nothing.
-        None => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sno_is_exact_and_short() {
-        let cases = [
-            (0, "0"),
-            (1, "0.000000000000000001"),
-            (-1_500_000_000_000_000_000, "-1.5"),
-            (49_275_000 * WEI_PER_SNO, "49275000"),
-            (38_314_848 * WEI_PER_SNO / 10, "3831484.8"),
-        ];
-        for (wei, text) in cases {
-            assert_eq!(sno(wei), text);
-        }
-    }
 }
