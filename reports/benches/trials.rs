@@ -13,7 +13,7 @@ const TRIALS: u64 = 200;
 
 fn main() {
     let params = Params::default();
-    let schedule = Schedule::new(&params, YEARS);
+    let schedule = Schedule::new(&params);
     let start = Instant::now();
     let mut supply = 0;
     for trial in 0..TRIALS {

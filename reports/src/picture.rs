@@ -25,16 +25,16 @@ use thiserror::Error;
 use crate::units::real;
 
 /// Width of a picture, in points.
-const WIDTH: u32 = 720;
+const WIDTH: u32 = 600;
 /// Height of a chart, in points.
 const HEIGHT: u32 = 460;
 /// Height of a bar with its gap, in points.
 const BAR_HEIGHT: u32 = 34;
 /// Pixels for each point in the PNG.
 const PNG_SCALE: f32 = 2.0;
-const TITLE: (&str, i32) = ("sans-serif", 23);
-const WORDS: (&str, i32) = ("sans-serif", 18);
-const NUMBERS: (&str, i32) = ("sans-serif", 17);
+const TITLE: (&str, i32) = ("sans-serif", 20);
+const WORDS: (&str, i32) = ("sans-serif", 17);
+const NUMBERS: (&str, i32) = ("sans-serif", 16);
 const GRID: RGBColor = RGBColor(0xe5, 0xe7, 0xeb);
 
 /// Blue: workers, and what is measured.

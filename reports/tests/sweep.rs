@@ -105,7 +105,7 @@ fn parts_of_many_shards_are_one_table() {
     assert_whole(&one, "run");
     let (header, scenarios) = rows(&text(&one, "run-scenarios.csv"));
     assert_eq!(header[..4], ["scenario", "runs", "held", "held_percent"]);
-    assert_eq!(scenarios[0][..4], ["first-update", "3", "3", "100"]);
+    assert_eq!(scenarios[0][..4], ["first-update", "3", "3", "100.0"]);
     assert_eq!(scenarios[1][..3], ["partition", "3", "2"]);
     let (_, faults) = rows(&text(&one, "run-faults.csv"));
     let faults: Vec<_> = faults.iter().map(|row| row[..3].join(" ")).collect();

@@ -131,7 +131,7 @@ pub fn liveness(
         color: GREY,
         points: by_contract.iter().map(|(x, y)| (*x, *y, *y, *y)).collect(),
     });
-    let title = format!("True updates among {SHOWN} validators, a tenth of them hostile");
+    let title = format!("True updates, a tenth of {SHOWN} validators hostile");
     let axes = Axes {
         title: &title,
         x: "validators offline, drawn at random (% of all)",
@@ -176,7 +176,7 @@ pub fn safety(binomials: &Binomials) -> Result<Picture, ConsensusError> {
                 .collect(),
         })
         .collect();
-    let title = format!("False updates among {SHOWN} validators, a third of them gone for good");
+    let title = format!("False updates, a third of {SHOWN} validators gone");
     let axes = Axes {
         title: &title,
         x: "adversaries (% of all)",

@@ -23,7 +23,8 @@ caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 tbody tr:nth-child(even) { background: var(--stripe); }
-.number { text-align: right; white-space: nowrap; }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
 .files, figcaption, footer { color: var(--soft); font-size: 0.875rem; }
 figure { margin: 1.5rem 0; }
 figure svg { display: block; width: 100%; height: auto; border: 1px solid var(--line); }

@@ -40,22 +40,27 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule for `eras` years.
+    /// The schedule with these parameters, as far as it changes.
     #[must_use]
-    pub fn new(params: &Params, eras: u64) -> Self {
+    pub fn new(params: &Params) -> Self {
         let per_hour = |per_8h: u64| u128::from(per_8h) * SNO / 8;
         let tail = per_hour(params.get(Key::TailPer8h));
         let kept = 100 - u128::from(params.get(Key::Reduction));
         let hours = u128::from(params.interval_hours());
         let mut rate = per_hour(params.get(Key::EmissionPer8h));
-        let per_update = (0..eras.max(1)).map(|_| {
-            let now = rate;
-            rate = (rate * kept / 100).max(tail);
-            now * hours
-        });
+        let mut per_update = vec![rate * hours];
+        // Whole numbers that only fall come to rest, at the latest at nothing.
+        loop {
+            let next = (rate * kept / 100).max(tail);
+            if next == rate {
+                break;
+            }
+            rate = next;
+            per_update.push(rate * hours);
+        }
         Self {
             interval_seconds: params.interval_hours() * 3_600,
-            per_update: per_update.collect(),
+            per_update,
         }
     }
 
@@ -469,7 +474,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_the_closed_form() {
-        let schedule = Schedule::new(&Params::default(), 20);
+        let schedule = Schedule::new(&Params::default());
         for era in 0..30 {
             assert_eq!(
                 U256::from(schedule.of_era(era)),
@@ -491,7 +496,7 @@ mod tests {
             "validators=6",
         ])
         .expect("good");
-        let schedule = Schedule::new(&params, 3);
+        let schedule = Schedule::new(&params);
         let (mut slashed, mut failed) = (0, 0);
         for trial in 0..5 {
             let mut model = Model::new(&params, &schedule, 7, trial, true);
@@ -518,7 +523,7 @@ mod tests {
     #[test]
     fn trials_are_repeatable_and_differ() {
         let params = Params::default();
-        let schedule = Schedule::new(&params, 1);
+        let schedule = Schedule::new(&params);
         let end = |seed, trial| {
             let mut model = Model::new(&params, &schedule, seed, trial, true);
             while model.due() <= ERA_SECONDS {

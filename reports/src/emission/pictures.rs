@@ -217,7 +217,7 @@ pub fn break_even(incomes: &[Income]) -> Result<Picture, EmissionError> {
             "year",
             "price (USD for 1 SNO)",
             last,
-            Legend::LowerRight,
+            Legend::UpperLeft,
         )
     };
     Ok(Picture {
@@ -311,7 +311,7 @@ pub fn trials(
     years: &[YearRecord],
     params: &Params,
 ) -> Result<[Picture; 2], EmissionError> {
-    let schedule = Schedule::new(params, years.len() as u64);
+    let schedule = Schedule::new(params);
     let per_year = u128::from(params.updates_per_year());
     let seats = params.real(super::params::Key::Validators);
     let mut supply = 1e6 * seats;

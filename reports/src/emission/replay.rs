@@ -71,7 +71,7 @@ pub fn replay(
     mut progress: impl FnMut(u64),
 ) -> Result<Result<Compared, Difference>, NetworkError> {
     let params = params.with_deployed_schedule();
-    let schedule = Schedule::new(&params, years);
+    let schedule = Schedule::new(&params);
     let mut model = Model::new(&params, &schedule, seed, trial, true);
     let validators = params.get(Key::Validators);
     let mut stage = Stage::new(Network::deploy(schedule.interval_seconds, validators)?);
@@ -434,6 +434,20 @@ mod tests {
             total.jobs,
         ];
         assert!(seen.iter().all(|count| *count > 0), "{total:?}");
+    }
+
+    #[test]
+    fn an_update_that_is_late_beyond_the_last_year_is_paid_at_the_next_eras_rate() {
+        let pairs = ["interval-hours=73", "slashings-per-year=2"];
+        let params = Params::parse(pairs).expect("good");
+        // The last update of this trial's second year comes in its third.
+        let mut model = Model::new(&params, &Schedule::new(&params), 10, 10, true);
+        while model.due() <= 2 * ERA_SECONDS {
+            model.step();
+        }
+        assert!(model.now() >= 2 * ERA_SECONDS + params.interval_hours() * 3_600);
+        let compared = replay(&params, 10, 10, 2, |_| {}).expect("the contracts run");
+        assert!(compared.is_ok(), "{compared:?}");
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn schedule(
     document.prose(
         "Nothing circulates at genesis: {emission-books|0|circulating_sno} of {emission-books|0|supply_sno} SNO, because all of it is \
          locked. In this execution everything is claimed at once, nobody is slashed and no job is paid, so nothing is unclaimed, \
-         burned or in escrow; the trials below are about what happens otherwise.",
+         burned or in escrow; trials (`--trials`) are about what happens otherwise.",
     );
     document.table(tables::books_table(executed, yearly)?);
     document.prose(
@@ -303,7 +303,7 @@ fn what_if(
             ),
         ],
     );
-    let schedule = Schedule::new(params, yearly.len() as u64);
+    let schedule = Schedule::new(params);
     let mut supply =
         i128::from(params.get(Key::Validators)) * 1_000_000 * crate::units::WEI_PER_SNO;
     let mut supplies = Vec::new();

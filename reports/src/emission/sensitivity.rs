@@ -68,7 +68,7 @@ fn ends(params: &Params) -> Vec<(Key, u64, u64)> {
 pub fn run(params: &Params, years: u64, seed: u64, mut progress: impl FnMut(u64)) -> Sensitivity {
     let mut done = 0;
     let mut outcome = |params: &Params| {
-        let schedule = Schedule::new(params, years);
+        let schedule = Schedule::new(params);
         let (mut supply, mut income) = (0.0, 0.0);
         for number in 0..TRIALS {
             let years = trials::trial(params, &schedule, years, seed, number, false);

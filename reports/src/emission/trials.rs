@@ -82,7 +82,7 @@ pub fn run(
     seed: u64,
     mut progress: impl FnMut(u64),
 ) -> Vec<Vec<Year>> {
-    let schedule = Schedule::new(params, years);
+    let schedule = Schedule::new(params);
     let numbers: Vec<u64> = (0..trials).collect();
     let mut outcomes = Vec::with_capacity(numbers.len());
     for chunk in numbers.chunks(CHUNK) {
@@ -319,7 +319,7 @@ mod tests {
         let params = Params::default();
         let outcomes = run(&params, 2, 60, 3, |_| {});
         assert_eq!(outcomes.len(), 60);
-        let schedule = Schedule::new(&params, 2);
+        let schedule = Schedule::new(&params);
         assert_eq!(outcomes[59], trial(&params, &schedule, 2, 3, 59, true));
         let quiet = 81_840_000.0;
         let band = band(&outcomes, 1, |year| sno(year.supply));
