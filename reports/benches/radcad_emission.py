@@ -207,15 +207,19 @@ def main():
             for row in csv.DictReader(file):
                 whole, _, fraction = row["supply_sno"].partition(".")
                 expected[int(row["trial"]), int(row["year"])] = int(whole) * SNO + int(fraction.ljust(18, "0") or 0)
-    taken = 0.0
+    taken, same = 0.0, 0
     for trial in range(arguments.trials):
         start = time.perf_counter()
         results = run(arguments.seed, trial, arguments.years)
         taken += time.perf_counter() - start
         for year, supply in enumerate(supplies(results, arguments.years), 1):
-            if expected and expected.get((trial, year)) != supply:
+            if not expected:
+                continue
+            if expected.get((trial, year)) == supply:
+                same += 1
+            else:
                 sys.exit(f"trial {trial}, year {year}: {supply} wei here, {expected.get((trial, year))} in the table")
-    compared = f", {len(expected)} amounts the same as in the table" if expected else ""
+    compared = f", {same} amounts the same as in the table" if expected else ""
     print(f"radCAD: {1e3 * taken / arguments.trials:.0f} ms for a trial of {arguments.years} years{compared}")
 
 
