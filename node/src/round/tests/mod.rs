@@ -2,6 +2,8 @@
 //! twice or lost.
 
 mod carry;
+#[cfg(not(madsim))]
+mod collect;
 mod judge;
 #[cfg(not(madsim))]
 mod network;

@@ -63,14 +63,19 @@ impl Write for Log {
 
 pub(super) fn identity(n: u8) -> Identity {
     Identity {
-        network: Keypair::ed25519_from_bytes([n + 1; 32]).expect("32 bytes are a key"),
+        network: Keypair::ed25519_from_bytes([n.wrapping_add(1); 32]).expect("32 bytes are a key"),
         wallet: chain::wallet(n),
     }
 }
 
 impl World {
     pub(super) fn new() -> World {
-        let genesis = (0..VALIDATORS)
+        World::of(VALIDATORS)
+    }
+
+    /// A network of so many validators.
+    pub(super) fn of(validators: u8) -> World {
+        let genesis = (0..validators)
             .map(|n| GenesisValidator {
                 wallet: identity(n).address(),
                 public_key_hash: identity(n).public_key_hash(),
@@ -153,6 +158,17 @@ impl World {
         self.shared.client(chain::USER, chain::memory()).await
     }
 
+    /// Sends a call of validator `n`, to be mined with the next block.
+    pub(super) fn send<C: SolCall>(&self, n: u8, call: C) {
+        let mut world = self.shared.lock();
+        let coordinator = world.deployment.coordinator;
+        let (to, data) = (TxKind::Call(coordinator), Bytes::from(call.abi_encode()));
+        world
+            .chain
+            .send(&chain::wallet(n), to, data, U256::ZERO)
+            .expect("taken");
+    }
+
     /// Sends a call of validator `n` and mines it.
     pub(super) fn act<C: SolCall>(&self, n: u8, call: C) {
         let mut world = self.shared.lock();
@@ -187,7 +203,7 @@ impl World {
         let status = observer.round_status().await.expect("the chain answers");
         assert_eq!(status.phase, RoundPhase::Open);
         let drawn = observer.proposers().await.expect("the chain answers")[0];
-        let first = (0..VALIDATORS)
+        let first = (0..u8::MAX)
             .find(|n| identity(*n).address() == drawn)
             .expect("a validator");
         (status.round, first)
