@@ -40,9 +40,10 @@ pub fn frontier() -> Result<Picture, ConsensusError> {
             };
             let (x, y) = (f64::from(adversaries), f64::from(percent));
             match tiles.last_mut() {
-                // One tile for all neighbours of a row that are alike.
+                // One tile for all neighbours of a row that are alike; the row above covers its upper edge, so that no
+                // seam is left.
                 Some((low, high, same)) if *same == color && low.1 == y - 0.5 => high.0 = x + 0.5,
-                _ => tiles.push(((x - 0.5, y - 0.5), (x + 0.5, y + 0.5), color)),
+                _ => tiles.push(((x - 0.5, y - 0.5), (x + 0.5, y + 0.65), color)),
             }
         }
     }
@@ -109,7 +110,7 @@ pub fn liveness(
             label,
             color: *color,
             width: 3,
-            points: (0..=60)
+            points: (0..=SHOWN)
                 .map(|offline| {
                     let case = Case {
                         n: SHOWN,
@@ -127,7 +128,7 @@ pub fn liveness(
         })
         .collect();
     layers.push(Layer::Points {
-        label: "threshold 66 %, votes cast on the contract",
+        label: "66 % on the contract",
         color: GREY,
         points: by_contract.iter().map(|(x, y)| (*x, *y, *y, *y)).collect(),
     });
@@ -136,7 +137,7 @@ pub fn liveness(
         title: &title,
         x: "validators offline, drawn at random (% of all)",
         y: "probability of an update",
-        x_range: (0.0, 60.0),
+        x_range: (0.0, f64::from(SHOWN)),
         y_range: Some((0.0, 1.05)),
         y_decimals: 1,
         legend: Legend::UpperRight,

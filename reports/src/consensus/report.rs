@@ -436,7 +436,7 @@ fn probabilities(
             }
         }
     }
-    let by_contract: Vec<(f64, f64)> = (0..=60)
+    let by_contract: Vec<(f64, f64)> = (0..SHOWN)
         .step_by(3)
         .map(|offline| {
             let case = Case {

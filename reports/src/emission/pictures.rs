@@ -113,11 +113,7 @@ pub fn emission(executed: &Executed, interval_hours: u64) -> Result<Picture, Emi
                 YEARS,
                 "supply (million SNO)",
                 last as f64,
-                if last == 1 {
-                    Legend::UpperLeft
-                } else {
-                    Legend::LowerRight
-                },
+                Legend::UpperLeft,
             ),
             supply,
         ),
