@@ -111,6 +111,7 @@ impl Node {
             &config.listen,
             domain,
             clock.clone(),
+            store.clone(),
             &config.p2p,
         )?;
         info!(role = %config.role, peer = %identity.peer_id(), wallet = %identity.address(), "node started");
@@ -126,6 +127,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(context.clone(), role.clone(), events));
         tasks.spawn(discovery::run(context.clone()));
+        tasks.spawn(discovery::renew(context.clone()));
         role.spawn_tasks(&mut tasks);
         Ok(Self {
             context,

@@ -109,12 +109,19 @@ pub struct DecodeError {
     pub reason: String,
 }
 
-/// Decodes `T` from CBOR that came from outside.
+/// Decodes `T` from CBOR that came from outside: all of the bytes, so that a value has no second form with something after
+/// it.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    ciborium::from_reader(bytes).map_err(|error| DecodeError {
+    let refused = |reason: String| DecodeError {
         what: std::any::type_name::<T>(),
-        reason: error.to_string(),
-    })
+        reason,
+    };
+    let mut rest = bytes;
+    let value = ciborium::from_reader(&mut rest).map_err(|error| refused(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(refused(format!("{} bytes follow the value", rest.len())));
+    }
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -171,7 +178,10 @@ mod tests {
     #[test]
     fn a_signed_statement_survives_its_encoding() {
         let signed = Signed::sign(Note(9), &domain(), &wallet(3));
-        let back: Signed<Note> = decode(&encode(&signed)).expect("decodes");
+        let mut bytes = encode(&signed);
+        let back: Signed<Note> = decode(&bytes).expect("decodes");
         assert_eq!(back.verify(&domain(), wallet(3).address()), Ok(()));
+        bytes.push(0);
+        assert!(decode::<Signed<Note>>(&bytes).is_err());
     }
 }

@@ -161,7 +161,7 @@ async fn submit_all(
             })) => {
                 responder.send(speaker.answer(peer, nonce)).await;
             }
-            Ok(Some(Event::Gossip { data, ticket })) => {
+            Ok(Some(Event::Gossip { data, ticket, .. })) => {
                 if let Ok(Gossip::Receipt(receipt)) = decode(&data)
                     && let Work::Job { request, .. } = &receipt.body.work
                     && let Some(since) = under_way.remove(&request.body.job_id(&speaker.domain))

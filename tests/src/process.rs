@@ -131,6 +131,11 @@ impl NodeProcess {
         }
     }
 
+    /// The process's id, unless it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// An error if the node has ended by itself.
     pub async fn check(&mut self) -> Result<(), TestnetError> {
         match self.child.try_wait() {

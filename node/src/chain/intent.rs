@@ -77,6 +77,11 @@ pub enum Intent {
         /// keccak256 of the network public key.
         key_hash: B256,
     },
+    /// Replaces the network key that the wallet has registered.
+    SetPublicKeyHash {
+        /// keccak256 of the new network public key.
+        key_hash: B256,
+    },
     /// Escrows the payment for a job; identified by the job's hash.
     RequestJob {
         /// Hash of the job.
@@ -184,6 +189,13 @@ impl Intent {
                 }
                 .abi_encode(),
             ),
+            Intent::SetPublicKeyHash { key_hash } => (
+                deployment.core,
+                Core::setPublicKeyHashCall {
+                    publicKeyHash: *key_hash,
+                }
+                .abi_encode(),
+            ),
             Intent::RequestJob {
                 job_hash,
                 network,
@@ -249,6 +261,7 @@ impl Intent {
             }
             Intent::CreateUser { key_hash } => ("create-user", key_hash.abi_encode()),
             Intent::CreateValidator { key_hash } => ("create-validator", key_hash.abi_encode()),
+            Intent::SetPublicKeyHash { key_hash } => ("set-key-hash", key_hash.abi_encode()),
             Intent::RequestJob { job_hash, .. } => ("request-job", job_hash.abi_encode()),
             Intent::CancelJob { job } => ("cancel-job", job.abi_encode()),
             Intent::Transfer {
@@ -305,6 +318,7 @@ impl fmt::Display for Intent {
             Intent::WithdrawEth { .. } => write!(f, "collect the ETH that waits"),
             Intent::CreateUser { .. } => write!(f, "register as a user"),
             Intent::CreateValidator { .. } => write!(f, "register as a validator"),
+            Intent::SetPublicKeyHash { .. } => write!(f, "replace the network key"),
             Intent::RequestJob {
                 job_hash, payment, ..
             } => {
@@ -373,6 +387,8 @@ mod tests {
             Intent::CreateUser { key_hash: a },
             Intent::CreateValidator { key_hash: a },
             Intent::CancelJob { job: a },
+            Intent::SetPublicKeyHash { key_hash: a },
+            Intent::SetPublicKeyHash { key_hash: b },
             transfer(1, U256::from(1), a),
             transfer(1, U256::from(2), a),
             transfer(2, U256::from(1), a),

@@ -108,7 +108,7 @@ pub(super) struct Loaded {
     pub(super) data_dir: PathBuf,
     pub(super) rpc: Vec<Url>,
     pub(super) deployment: Deployment,
-    keys: KeysSection,
+    pub(super) keys: KeysSection,
 }
 
 impl Loaded {

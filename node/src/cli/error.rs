@@ -49,7 +49,7 @@ pub(super) enum CliError {
     Stopped(String),
     /// Stopped by the person who waited.
     #[error(
-        "interrupted before it was done; the same command with the same --nonce or --reference resumes"
+        "interrupted before it was done; the same command resumes, with the same --nonce or --reference where it has one"
     )]
     Interrupted,
 }

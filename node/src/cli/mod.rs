@@ -55,7 +55,7 @@ enum Command {
     Init(init::InitArgs),
     /// Run the node until it is stopped by Ctrl-C or SIGTERM
     Run(ConfigArg),
-    /// Make keys, or show the public halves
+    /// Make keys, show the public halves, or replace the network key
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Ask for jobs, as a user
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
 fn execute(command: Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Init(args) => init::init(args, output),
-        Command::Keys(command) => keys::keys(command, output),
+        Command::Keys(command) => start::block_on(keys::keys(command, output)),
         Command::Run(arg) => start::block_on(run::run(&arg.config, output)),
         Command::Job(command) => start::block_on(job::job(command, output)),
         Command::Network(command) => start::block_on(network::network(command, output)),

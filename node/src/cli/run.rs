@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::json;
 use tracing::info;
 
-use super::{config::Loaded, error::CliError, output::Output, start};
+use super::{config::Loaded, error::CliError, keys, output::Output, start};
 
 /// Runs the node until it is told to stop.
 pub(super) async fn run(config: &Path, output: &Output) -> Result<(), CliError> {
     let loaded = Loaded::read(config)?;
+    keys::refuse_while_rotating(&loaded)?;
     let identity = loaded.identity()?;
     let mut node = start::node(&loaded, identity).await?;
     let context = node.context().clone();

@@ -104,7 +104,7 @@ pub(super) async fn chain_to_read(
     loaded: &Loaded,
     identity: &Identity,
 ) -> Result<ChainClient, CliError> {
-    let store = Store::open(redb::backends::InMemoryBackend::new()).map_err(CliError::Store)?;
+    let store = Store::in_memory().map_err(CliError::Store)?;
     connect(loaded, identity, store).await
 }
 

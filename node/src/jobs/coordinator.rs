@@ -14,6 +14,7 @@ use super::coordination::Job;
 use super::receipt::{TaskDone, Work};
 use super::recruit::{self, Recruiting};
 use super::{Delivery, FREE_JOBS_PER_ROUND, JobRequest, JobStatus, Shape};
+use crate::p2p::records::JobPhase;
 use crate::p2p::wire::Refusal;
 use crate::roles::context::Peer;
 use crate::roles::validator::{Unbelieved, Validator};
@@ -79,6 +80,7 @@ pub(crate) async fn submit(
         return Err(Refusal::Busy);
     }
     info!(job = %id, user = %user.wallet, tasks, payment, "job admitted");
+    ctx.publish_job(id, user.wallet, JobPhase::Active, []).await;
     Ok(id)
 }
 
@@ -382,11 +384,23 @@ async fn end(validator: &Validator, id: B256, job: Job) -> Result<(), Unbelieved
     let round = validator.ctx.chain.round_status().await?.round;
     let tasks = done_tasks(validator, id, &job.request.body);
     let (done, total) = (tasks.iter().flatten().count(), tasks.len());
+    let user = job.request.body.user;
+    let phase = match job.failed.as_deref() {
+        _ if done == total => JobPhase::Complete,
+        Some(CALLED_OFF) => JobPhase::Cancelled,
+        _ => JobPhase::Failed,
+    };
+    let workers: Vec<Address> = tasks
+        .iter()
+        .flatten()
+        .flat_map(|task| task.by.iter().map(|result| result.body.worker))
+        .collect();
     if done > 0 {
         let request = job.request;
         validator.issue(round, Work::Job { request, tasks }).await?;
     }
     validator.coordination.close(id)?;
+    validator.ctx.publish_job(id, user, phase, workers).await;
     if done == total {
         info!(job = %id, "job complete");
     } else {

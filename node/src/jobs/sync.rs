@@ -19,7 +19,6 @@ use super::receipt::Receipt;
 pub(crate) async fn run(validator: Arc<Validator>) {
     loop {
         pull(&validator).await;
-        validator.ctx.recheck_validators().await;
         let interval = match validator.ctx.chain.round_status().await {
             Ok(status) => status.update_interval,
             Err(_) => 0,

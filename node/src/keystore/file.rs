@@ -162,7 +162,7 @@ fn check(keystore: &EthKeystore) -> Result<(), String> {
     Ok(())
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> KeystoreError {
+pub(super) fn failed(path: &Path, error: &std::io::Error) -> KeystoreError {
     KeystoreError::File {
         path: path.to_owned(),
         reason: error.to_string(),

@@ -10,8 +10,10 @@
 
 mod error;
 mod file;
+mod rotation;
 
 pub use error::KeystoreError;
+pub use rotation::{adopt_network_key, is_rotating, stage_network_key};
 
 use std::{fmt, path::Path};
 

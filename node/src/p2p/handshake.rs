@@ -87,6 +87,13 @@ pub enum HandshakeError {
     Signature(#[from] SignatureError),
 }
 
+impl HandshakeError {
+    /// Whether an honest peer cannot have made the statement. Clocks may differ.
+    pub fn is_false(&self) -> bool {
+        !matches!(self, Self::Expired { .. })
+    }
+}
+
 /// Checks all of a statement that needs no chain: that `peer` made it, for `me`, in answer to `nonce`, now.
 pub fn check_statement(
     statement: &Signed<RoleStatement>,

@@ -3,23 +3,31 @@
 //! [`Network::start`] spawns a task that owns the swarm. Everything in and out of it goes through bounded channels:
 //! commands in, [`Event`]s out. What an event means is decided above, in `roles`.
 
+mod codec;
+mod guard;
 pub mod handshake;
+mod limits;
+mod outbound;
 pub mod records;
+mod score;
 mod service;
 mod swarm;
 pub mod wire;
 
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
-use libp2p::kad::RecordKey;
+use libp2p::kad::{self, RecordKey};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
+pub use score::Offence;
 pub use swarm::{BoxedTransport, P2pSettings, upgrade};
 use wire::{Request, Response};
 
 use crate::clock::ChainClock;
 use crate::identity::Identity;
 use crate::signed::Domain;
+use crate::store::{Store, StoreError};
+use records::keeper::Keeper;
 
 /// Commands that may wait for the swarm's task.
 const COMMANDS_MAX: usize = 256;
@@ -40,6 +48,9 @@ pub enum NetworkError {
     /// A behaviour refuses its configuration.
     #[error("cannot set up the swarm: {0}")]
     Setup(String),
+    /// The records of the last run cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why a request got no answer.
@@ -78,9 +89,27 @@ pub enum Event {
     Gossip {
         /// The bytes.
         data: Vec<u8>,
+        /// Who signed the message, which need not be who forwarded it.
+        origin: Option<PeerId>,
         /// Goes back with the verdict.
         ticket: GossipTicket,
     },
+    /// Something that a peer wants kept in this node's part of the DHT, if the chain bears it out.
+    Offered(Offer),
+}
+
+/// Something to be kept in this node's part of the DHT. All that can be verified without the chain has been.
+#[derive(Debug)]
+pub enum Offer {
+    /// A record.
+    Record {
+        /// What it says.
+        record: records::Record,
+        /// As Kademlia has it.
+        offered: kad::Record,
+    },
+    /// A worker says that it serves a network.
+    Provider(kad::ProviderRecord),
 }
 
 /// Takes the answer to one request. Dropped, the peer sees a failure at once.
@@ -129,13 +158,30 @@ enum Command {
         ticket: GossipTicket,
         verdict: MessageAcceptance,
     },
-    Put {
-        key: RecordKey,
-        value: Vec<u8>,
+    Standing {
+        peer: PeerId,
+        role: Option<handshake::Role>,
     },
-    Get {
+    Report {
+        peer: PeerId,
+        offence: Offence,
+    },
+    Put {
+        record: Box<records::Record>,
+    },
+    Find {
         key: RecordKey,
-        answer: oneshot::Sender<Vec<Vec<u8>>>,
+        answer: oneshot::Sender<Vec<records::Record>>,
+    },
+    Keep {
+        offer: Box<Offer>,
+    },
+    Provide {
+        key: RecordKey,
+    },
+    Providers {
+        key: RecordKey,
+        answer: oneshot::Sender<Vec<PeerId>>,
     },
     Dial {
         peer: Option<PeerId>,
@@ -144,6 +190,10 @@ enum Command {
     Peers {
         answer: oneshot::Sender<Vec<PeerId>>,
     },
+    /// From the service to itself: a request's turn has come.
+    Wake,
+    /// From the service to itself: time to forget, and to write down.
+    Sweep,
     Addresses {
         answer: oneshot::Sender<Vec<Multiaddr>>,
     },
@@ -156,6 +206,10 @@ pub struct Network {
 }
 
 impl Network {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a node, each of a type of its own"
+    )]
     /// Starts the swarm over `transport`, listening on `listen`, and returns its handle and its events.
     pub fn start(
         transport: BoxedTransport,
@@ -164,13 +218,25 @@ impl Network {
         listen: &[Multiaddr],
         domain: Domain,
         clock: ChainClock,
+        store: Store,
         settings: &P2pSettings,
     ) -> Result<(Self, mpsc::Receiver<Event>), NetworkError> {
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (events, event_queue) = mpsc::channel(EVENTS_MAX);
-        let swarm = swarm::build(transport, identity, listen, domain.chain_id, role, settings)?;
+        let keeper = Keeper::open(identity.peer_id(), &domain, clock.clone(), store)?;
+        let swarm = swarm::build(
+            transport,
+            identity,
+            listen,
+            domain.chain_id,
+            role,
+            keeper,
+            settings,
+        )?;
         let weak = commands.downgrade();
-        tokio::spawn(service::Service::new(swarm, domain, clock, events, weak).run(command_queue));
+        let standing = role.into();
+        let service = service::Service::new(swarm, domain, clock, events, weak, standing, settings);
+        tokio::spawn(service.run(command_queue));
         Ok((Self { commands }, event_queue))
     }
 
@@ -199,21 +265,46 @@ impl Network {
         let _ = self.commands.send(Command::Judge { ticket, verdict }).await;
     }
 
-    /// Puts a record into the DHT, here and at the closest peers.
-    pub async fn put_record(&self, record: &records::Record) {
-        let _ = self
-            .commands
-            .send(Command::Put {
-                key: record.key(),
-                value: record.encode(),
-            })
-            .await;
+    /// Says what a peer has shown itself to be, or that it has lost its role: who has shown more may ask for more.
+    pub async fn set_standing(&self, peer: PeerId, role: Option<handshake::Role>) {
+        let _ = self.commands.send(Command::Standing { peer, role }).await;
     }
 
-    /// All values found under a key, unverified.
-    pub async fn get_record(&self, key: RecordKey) -> Vec<Vec<u8>> {
+    /// Holds an offence against a peer. Peers that commit too many are banned for a time.
+    pub async fn report(&self, peer: PeerId, offence: Offence) {
+        let _ = self.commands.send(Command::Report { peer, offence }).await;
+    }
+
+    /// Puts a record of this node's own into the DHT, here and at the closest peers.
+    pub async fn put_record(&self, record: &records::Record) {
+        let record = Box::new(record.clone());
+        let _ = self.commands.send(Command::Put { record }).await;
+    }
+
+    /// All different records found under a key that hold as far as can be told without the chain.
+    pub async fn find_records(&self, key: RecordKey) -> Vec<records::Record> {
         let (answer, result) = oneshot::channel();
-        let _ = self.commands.send(Command::Get { key, answer }).await;
+        let _ = self.commands.send(Command::Find { key, answer }).await;
+        result.await.unwrap_or_default()
+    }
+
+    /// Keeps what a peer has offered, now that the chain has borne it out.
+    pub async fn keep(&self, offer: Offer) {
+        let offer = Box::new(offer);
+        let _ = self.commands.send(Command::Keep { offer }).await;
+    }
+
+    /// Says in the DHT that this node serves a network, from now on until the node stops.
+    pub async fn serve_network(&self, name: &str) {
+        let key = records::network_key(name);
+        let _ = self.commands.send(Command::Provide { key }).await;
+    }
+
+    /// Peers that say that they serve a network, in a fixed order.
+    pub async fn network_workers(&self, name: &str) -> Vec<PeerId> {
+        let (answer, result) = oneshot::channel();
+        let key = records::network_key(name);
+        let _ = self.commands.send(Command::Providers { key, answer }).await;
         result.await.unwrap_or_default()
     }
 

@@ -9,18 +9,21 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, StoreInserts};
-use libp2p::request_response::{self, ProtocolSupport, cbor};
+use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::{NetworkBehaviour, Swarm};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Transport, gossipsub, identify, noise, ping, yamux,
 };
 
 use super::NetworkError;
+use super::codec::DirectCodec;
+use super::guard::Guard;
 use super::handshake::Role;
+use super::limits::IN_FLIGHT_MAX;
 use super::records::RECORD_BYTES_MAX;
-use super::wire::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Response};
+use super::records::keeper::Keeper;
+use super::score::BAN_POINTS;
 use crate::identity::Identity;
 
 /// A transport with authenticated peers and multiplexed streams: what the swarm runs on.
@@ -28,6 +31,19 @@ pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// Time for Noise and Yamux to be negotiated on a new connection.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the first bytes of a request on its stream, and for the whole of a small one.
+const FRAME_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections that are being negotiated at once. Each costs some kilobytes; with too few, a handful of silent strangers
+/// would keep everyone else waiting.
+const PENDING_INBOUND_MAX: u32 = 512;
+/// Streams on a connection. A peer can make each hold 256 KiB (Yamux's window) before any of it is looked at.
+const STREAMS_MAX: usize = 128;
+/// Direct requests on a connection, in both directions together.
+const DIRECT_STREAMS_MAX: usize = 2 * IN_FLIGHT_MAX;
+/// Streams of a connection on which the protocol is being negotiated.
+const NEGOTIATING_STREAMS_MAX: usize = 64;
+/// Time in which gossip that was wrong is forgotten by the mesh.
+const GOSSIP_MEMORY: Duration = Duration::from_secs(3_600);
 /// A connection that nothing uses is closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Largest gossiped receipt in bytes.
@@ -64,9 +80,10 @@ impl Default for P2pSettings {
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
-    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) guard: Guard,
+    pub(super) kad: kad::Behaviour<Keeper>,
     pub(super) gossip: gossipsub::Behaviour,
-    pub(super) requests: cbor::Behaviour<Request, Response>,
+    pub(super) requests: request_response::Behaviour<DirectCodec>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
 }
@@ -90,12 +107,14 @@ where
     T::Dial: Send + 'static,
     T::ListenerUpgrade: Send + 'static,
 {
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(STREAMS_MAX);
     let noise = noise::Config::new(&identity.network)
         .map_err(|error| NetworkError::Setup(format!("noise: {error}")))?;
     Ok(transport
         .upgrade(Version::V1)
         .authenticate(noise)
-        .multiplex(yamux::Config::default())
+        .multiplex(yamux)
         .timeout(UPGRADE_TIMEOUT)
         .boxed())
 }
@@ -106,23 +125,27 @@ pub(super) fn build(
     listen: &[Multiaddr],
     chain_id: u64,
     role: Role,
+    keeper: Keeper,
     settings: &P2pSettings,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(
             ConnectionLimits::default()
                 .with_max_established(Some(settings.connections_max))
+                // A quarter is for peers that this node has chosen itself.
+                .with_max_established_incoming(Some(settings.connections_max / 4 * 3))
                 .with_max_established_per_peer(Some(4))
-                .with_max_pending_incoming(Some(64)),
+                .with_max_pending_incoming(Some(PENDING_INBOUND_MAX)),
         ),
-        kad: kademlia(identity, chain_id)?,
+        guard: Guard::default(),
+        kad: kademlia(identity, chain_id, keeper)?,
         gossip: gossip(identity, chain_id, role, settings)?,
-        requests: cbor::Behaviour::with_codec(
-            cbor::codec::Codec::default()
-                .set_request_size_maximum(REQUEST_BYTES_MAX)
-                .set_response_size_maximum(RESPONSE_BYTES_MAX),
+        requests: request_response::Behaviour::with_codec(
+            DirectCodec::new(FRAME_PATIENCE),
             [(protocol(chain_id, "direct")?, ProtocolSupport::Full)],
-            request_response::Config::default().with_request_timeout(settings.request_timeout),
+            request_response::Config::default()
+                .with_request_timeout(settings.request_timeout)
+                .with_max_concurrent_streams(DIRECT_STREAMS_MAX),
         ),
         identify: identify::Behaviour::new(
             identify::Config::new(
@@ -141,6 +164,7 @@ pub(super) fn build(
     let config = libp2p::swarm::Config::with_executor(|task| {
         tokio::spawn(task);
     })
+    .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX)
     .with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, identity.peer_id(), config);
     for address in listen {
@@ -157,14 +181,8 @@ pub(super) fn build(
 fn kademlia(
     identity: &Identity,
     chain_id: u64,
-) -> Result<kad::Behaviour<MemoryStore>, NetworkError> {
-    let store = MemoryStore::with_config(
-        identity.peer_id(),
-        MemoryStoreConfig {
-            max_value_bytes: RECORD_BYTES_MAX,
-            ..MemoryStoreConfig::default()
-        },
-    );
+    keeper: Keeper,
+) -> Result<kad::Behaviour<Keeper>, NetworkError> {
     let mut config = kad::Config::new(protocol(chain_id, "kad")?);
     config
         .set_query_timeout(QUERY_TIMEOUT)
@@ -173,7 +191,7 @@ fn kademlia(
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_max_packet_size(RECORD_BYTES_MAX + 16 * 1024)
         .set_periodic_bootstrap_interval(Some(IDLE_TIMEOUT));
-    let mut kad = kad::Behaviour::with_config(identity.peer_id(), store, config);
+    let mut kad = kad::Behaviour::with_config(identity.peer_id(), keeper, config);
     kad.set_mode(Some(kad::Mode::Server));
     Ok(kad)
 }
@@ -198,6 +216,10 @@ fn gossip(
         config,
     )
     .map_err(|error| NetworkError::Setup(format!("gossip: {error}")))?;
+    let (params, thresholds) = gossip_score(chain_id, settings);
+    gossip
+        .with_peer_score(params, thresholds)
+        .map_err(|error| NetworkError::Setup(format!("gossip score: {error}")))?;
     // Only validators can verify a receipt, and a peer that forwards nothing would be a hole in the mesh.
     if role == Role::Validator {
         gossip
@@ -205,4 +227,48 @@ fn gossip(
             .map_err(|error| NetworkError::Setup(format!("gossip: {error}")))?;
     }
     Ok(gossip)
+}
+
+/// How the mesh rates its peers. What is wrong with a message counts, and what this node holds against its sender
+/// ([`super::score`]); how much a peer forwards does not, since receipts come rarely.
+fn gossip_score(
+    chain_id: u64,
+    settings: &P2pSettings,
+) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
+    // Counted no more often than the mesh is looked at, to idle cheaply. At least a second is asked for.
+    let decay_interval = settings.gossip_heartbeat.max(Duration::from_secs(1));
+    let decay = gossipsub::score_parameter_decay_with_base(GOSSIP_MEMORY, decay_interval, 0.01);
+    let receipts = gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        // The square counts: nine messages that are wrong in themselves are the end.
+        invalid_message_deliveries_weight: -1.0,
+        invalid_message_deliveries_decay: decay,
+        ..gossipsub::TopicScoreParams::default()
+    };
+    let params = gossipsub::PeerScoreParams {
+        topics: [(receipts_topic(chain_id).hash(), receipts)].into(),
+        app_specific_weight: 1.0,
+        // Hosts are bounded by connections (`Guard`).
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: -1.0,
+        behaviour_penalty_threshold: 6.0,
+        behaviour_penalty_decay: decay,
+        slow_peer_weight: 0.0,
+        decay_interval,
+        decay_to_zero: 0.01,
+        ..gossipsub::PeerScoreParams::default()
+    };
+    let ban = BAN_POINTS as f64;
+    let thresholds = gossipsub::PeerScoreThresholds {
+        gossip_threshold: -ban / 4.0,
+        publish_threshold: -ban / 2.0,
+        graylist_threshold: -ban * 0.8,
+        accept_px_threshold: 0.0,
+        opportunistic_graft_threshold: 0.0,
+    };
+    (params, thresholds)
 }

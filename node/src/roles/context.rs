@@ -1,13 +1,17 @@
 //! What every role shares: keys, network, chain, store, clock, and who the peers are.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
+use futures::{StreamExt, stream};
 use libp2p::PeerId;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
+use super::directory::KnownValidators;
 use crate::chain::{ChainClient, ChainError};
 use crate::clock::ChainClock;
 use crate::identity::{Identity, peer_key_hash};
@@ -16,9 +20,21 @@ use crate::p2p::handshake::{
     HandshakeError, Role, RoleStatement, STATEMENT_LIFETIME_SECONDS, check_statement,
 };
 use crate::p2p::wire::{Refusal, Request, Response};
-use crate::p2p::{Network, RequestError};
+use crate::p2p::{Network, Offence, RequestError};
 use crate::signed::{Domain, Signed};
 use crate::store::Store;
+
+/// Reputation below which a validator is not dealt with as one. Everyone starts with 500 of 1000, and a state update takes
+/// some at most: this is lost by repeated misconduct only.
+pub const REPUTATION_FLOOR: u16 = 250;
+/// A peer that has been refused is not asked again for this time: every handshake costs a question to it and to the chain.
+const REFUSAL_KEPT: Duration = Duration::from_secs(10);
+/// How long the chain may take to say which key a worker or user has registered: they are served without its word.
+const CREDENTIAL_PATIENCE: Duration = Duration::from_secs(2);
+/// Statements that are renewed at once.
+const RENEWALS_MAX: usize = 16;
+/// Most refusals that are remembered.
+const REFUSALS_MAX: usize = 4_096;
 
 /// A peer whose role has been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +49,8 @@ pub struct Peer {
     pub networks: Vec<String>,
     /// Tasks that it runs at once, if a worker.
     pub capacity: u32,
+    /// Chain time (seconds) at which it made its statement, and the chain bore it out.
+    pub stated_at: u64,
 }
 
 impl Peer {
@@ -44,7 +62,7 @@ impl Peer {
 
 /// Whether a worker with these `networks` serves `network`. A bare workload stands for all networks of it, those that are
 /// added later included.
-fn serves(networks: &[String], network: &str) -> bool {
+pub(super) fn serves(networks: &[String], network: &str) -> bool {
     networks
         .iter()
         .any(|served| served == network || served == workload_of(network))
@@ -73,6 +91,20 @@ pub enum PeerError {
     /// The chain does not know it as a validator with this key.
     #[error("{0} is no verified validator on chain under this network key")]
     NotValidator(Address),
+    /// Its reputation is gone.
+    #[error("{wallet} has a reputation of {found}, a validator needs {REPUTATION_FLOOR}")]
+    Reputation {
+        /// The validator.
+        wallet: Address,
+        /// Its reputation on chain.
+        found: u16,
+    },
+    /// The wallet has registered another network key: this one was rotated out, or is not its own.
+    #[error("{0} has registered another network key")]
+    OtherKey(Address),
+    /// Refused moments ago, and not asked again yet.
+    #[error("the peer was refused moments ago: {0}")]
+    RefusedBefore(String),
     /// The chain cannot be asked: no privileged role without it.
     #[error("the chain cannot be asked: {0}")]
     Chain(#[from] ChainError),
@@ -97,6 +129,15 @@ pub struct Context {
     /// Wakes whoever keeps up connections.
     pub connections_changed: Notify,
     peers: Mutex<BTreeMap<PeerId, Peer>>,
+    /// Handshakes under way, so that a peer is asked once however many of its requests wait for that.
+    handshakes: Mutex<BTreeMap<PeerId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Peers that were refused, when and why.
+    refused: Mutex<BTreeMap<PeerId, (Instant, String)>>,
+    validators: Mutex<KnownValidators>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {
@@ -119,7 +160,10 @@ impl Context {
             store,
             clock,
             connections_changed: Notify::new(),
-            peers: Mutex::new(BTreeMap::new()),
+            peers: Mutex::default(),
+            handshakes: Mutex::default(),
+            refused: Mutex::default(),
+            validators: Mutex::default(),
         }
     }
 
@@ -150,13 +194,17 @@ impl Context {
         self.book().get(id).cloned()
     }
 
-    /// Forgets a peer: it has gone, or has lost its role.
+    /// Forgets a peer that has gone.
     pub fn forget(&self, id: &PeerId) {
         self.book().remove(id);
     }
 
-    fn book(&self) -> std::sync::MutexGuard<'_, BTreeMap<PeerId, Peer>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, BTreeMap<PeerId, Peer>> {
+        lock(&self.peers)
+    }
+
+    pub(super) fn known_validators(&self) -> MutexGuard<'_, KnownValidators> {
+        lock(&self.validators)
     }
 
     /// Answers a handshake: what this node is, for one asker and nonce.
@@ -179,52 +227,133 @@ impl Context {
         if let Some(peer) = self.peer(&id) {
             return Ok(peer);
         }
+        let gate = lock(&self.handshakes).entry(id).or_default().clone();
+        let result = {
+            let _turn = gate.lock().await;
+            match (self.peer(&id), self.last_refusal(&id)) {
+                (Some(peer), _) => Ok(peer),
+                (None, Some(reason)) => Err(PeerError::RefusedBefore(reason)),
+                (None, None) => self.handshake(id).await,
+            }
+        };
+        lock(&self.handshakes).retain(|_, other| Arc::strong_count(other) > 1);
+        result
+    }
+
+    fn last_refusal(&self, id: &PeerId) -> Option<String> {
+        let mut refused = lock(&self.refused);
+        refused.retain(|_, (at, _)| at.elapsed() < REFUSAL_KEPT);
+        refused.get(id).map(|(_, reason)| reason.clone())
+    }
+
+    fn remember_refusal(&self, id: PeerId, reason: String) {
+        let mut refused = lock(&self.refused);
+        if refused.len() < REFUSALS_MAX {
+            refused.insert(id, (Instant::now(), reason));
+        }
+    }
+
+    /// Asks a peer for its statement, checks it, and takes the peer into the book. One that lies is remembered.
+    async fn handshake(&self, id: PeerId) -> Result<Peer, PeerError> {
+        let result = self.shake_hands(id).await;
+        match &result {
+            Ok(peer) => {
+                info!(peer = %id, role = %peer.role, wallet = %peer.wallet, "peer verified");
+                self.book().insert(id, peer.clone());
+                self.network.set_standing(id, Some(peer.role)).await;
+                self.connections_changed.notify_one();
+            }
+            // Neither the network nor the chain failing says anything about the peer.
+            Err(PeerError::Request(_) | PeerError::Chain(_)) => {}
+            Err(error) => {
+                self.remember_refusal(id, error.to_string());
+                if matches!(error, PeerError::Handshake(error) if error.is_false()) {
+                    self.network.report(id, Offence::FalseStatement).await;
+                }
+            }
+        }
+        result
+    }
+
+    async fn shake_hands(&self, id: PeerId) -> Result<Peer, PeerError> {
         let nonce = B256::from(rand::random::<[u8; 32]>());
         let Response::Role(statement) = self.network.request(id, Request::Role { nonce }).await?
         else {
             return Err(PeerError::UnexpectedAnswer);
         };
         let me = self.identity.peer_id();
-        check_statement(&statement, &self.domain, &id, &me, nonce, self.clock.now())?;
+        let now = self.clock.now();
+        check_statement(&statement, &self.domain, &id, &me, nonce, now)?;
         let body = statement.body;
-        if body.role == Role::Validator {
-            self.check_validator(&id, body.wallet).await?;
-        }
-        let peer = Peer {
+        self.check_on_chain(&id, body.role, body.wallet).await?;
+        Ok(Peer {
             id,
             role: body.role,
             wallet: body.wallet,
             networks: body.networks,
             capacity: body.capacity,
-        };
-        info!(peer = %id, role = %peer.role, wallet = %peer.wallet, "peer verified");
-        self.book().insert(id, peer.clone());
-        self.connections_changed.notify_one();
-        Ok(peer)
+            stated_at: now,
+        })
     }
 
-    /// Asks Core whether `wallet` is a validator with the network key of `id`.
-    async fn check_validator(&self, id: &PeerId, wallet: Address) -> Result<(), PeerError> {
+    /// Asks Core about a wallet and the network key of `id`. A validator must be one, under this key and in good standing;
+    /// anyone else must not have registered another key.
+    async fn check_on_chain(
+        &self,
+        id: &PeerId,
+        role: Role,
+        wallet: Address,
+    ) -> Result<(), PeerError> {
         let key_hash = peer_key_hash(id).ok_or(PeerError::NoKey)?;
-        if self.chain.is_verified_validator(wallet, key_hash).await? {
-            Ok(())
-        } else {
-            Err(PeerError::NotValidator(wallet))
+        if role != Role::Validator {
+            let asked = timeout(CREDENTIAL_PATIENCE, self.chain.credential_of(wallet)).await;
+            return match asked {
+                Ok(Ok(registered)) if !registered.is_zero() && registered != key_hash => {
+                    Err(PeerError::OtherKey(wallet))
+                }
+                // It claims no privilege that the chain would have to bear out.
+                _ => Ok(()),
+            };
         }
+        if !self.chain.is_verified_validator(wallet, key_hash).await? {
+            return Err(PeerError::NotValidator(wallet));
+        }
+        let found = self.chain.reputation(wallet).await?;
+        if found < REPUTATION_FLOOR {
+            return Err(PeerError::Reputation { wallet, found });
+        }
+        Ok(())
     }
 
-    /// Asks the chain again about every validator among the peers, and forgets those that have lost their role.
-    pub async fn recheck_validators(&self) {
-        for peer in self.peers_with(Role::Validator) {
-            match self.check_validator(&peer.id, peer.wallet).await {
-                Ok(()) => {}
-                Err(PeerError::Chain(error)) => debug!(%error, "validators cannot be checked now"),
-                Err(error) => {
-                    info!(peer = %peer.id, wallet = %peer.wallet, %error, "peer has lost its role");
-                    self.forget(&peer.id);
-                }
-            }
+    /// Asks every peer whose statement is older than half a round for a new one, and the chain about it again. Whoever has
+    /// lost its role is forgotten: unlocked, slashed, removed, without reputation, or under a key that was rotated out.
+    /// So is whoever has not been borne out for a round, because it or the chain does not answer.
+    pub async fn renew_statements(&self, round_seconds: u64) {
+        let peers: Vec<Peer> = self.book().values().cloned().collect();
+        // Side by side, since each that does not answer takes its time.
+        let renewing = peers
+            .into_iter()
+            .map(|peer| self.renew(peer, round_seconds));
+        stream::iter(renewing)
+            .buffer_unordered(RENEWALS_MAX)
+            .collect::<()>()
+            .await;
+    }
+
+    async fn renew(&self, peer: Peer, round_seconds: u64) {
+        let age = self.clock.now().saturating_sub(peer.stated_at);
+        if age < round_seconds / 2 {
+            return;
         }
+        let error = match self.handshake(peer.id).await {
+            Ok(_) => return,
+            Err(PeerError::Request(_) | PeerError::Chain(_)) if age < round_seconds => return,
+            Err(error) => error,
+        };
+        info!(peer = %peer.id, wallet = %peer.wallet, %error, "peer has lost its role");
+        self.forget(&peer.id);
+        self.network.set_standing(peer.id, None).await;
+        self.connections_changed.notify_one();
     }
 
     /// The peer, if it is a verified validator; otherwise the refusal to send.

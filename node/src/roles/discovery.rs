@@ -1,6 +1,6 @@
-//! Keeps every node connected to all validators, and every validator to be found.
+//! Keeps every node connected to all validators, and every node to be found.
 //!
-//! The chain says who the validators are, the DHT says where: each validator publishes a signed node record.
+//! The chain says who the validators are, the DHT says where: each node publishes a signed node record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,6 @@ use tracing::debug;
 
 use super::context::Context;
 use crate::p2p::handshake::Role;
-use crate::p2p::records::{
-    ADDRESSES_MAX, NODE_RECORD_LIFETIME_SECONDS, NodeRecord, Record, node_key,
-};
-use crate::signed::Signed;
 
 /// Shortest and longest wait between two attempts to reach a validator that is not connected.
 const RETRY_MIN: Duration = Duration::from_secs(2);
@@ -25,15 +21,17 @@ const STEADY: Duration = Duration::from_secs(600);
 /// A node record is published again after this time, in seconds.
 const REPUBLISH_SECONDS: u64 = 6 * 3_600;
 
+/// Shortest and longest wait between two looks at whose statement has aged.
+const RENEWAL_MIN: Duration = Duration::from_secs(2);
+const RENEWAL_MAX: Duration = Duration::from_secs(1_800);
+
 /// Runs until the node stops.
 pub async fn run(ctx: Arc<Context>) {
     let mut wait = RETRY_MIN;
     let mut known: BTreeMap<Address, (PeerId, Vec<Multiaddr>)> = BTreeMap::new();
     let mut published = (0, 0);
     loop {
-        if ctx.config.role == Role::Validator {
-            publish(&ctx, &mut published).await;
-        }
+        publish(&ctx, &mut published).await;
         let missing = connect(&ctx, &mut known).await;
         let changed = ctx.connections_changed.notified();
         if missing {
@@ -45,6 +43,23 @@ pub async fn run(ctx: Arc<Context>) {
             let _ = tokio::time::timeout(STEADY, changed).await;
             tokio::time::sleep(RETRY_MIN).await;
         }
+    }
+}
+
+/// Keeps what is known of peers no older than a round, until the node stops.
+pub async fn renew(ctx: Arc<Context>) {
+    let mut round_seconds = 0;
+    loop {
+        match ctx.chain.round_status().await {
+            Ok(status) => round_seconds = status.update_interval,
+            // Without the chain, what it has borne out before ends with its round.
+            Err(error) => debug!(%error, "the chain does not say how long a round is"),
+        }
+        if round_seconds > 0 {
+            ctx.renew_statements(round_seconds).await;
+        }
+        let wait = Duration::from_secs(round_seconds / 8);
+        tokio::time::sleep(wait.clamp(RENEWAL_MIN, RENEWAL_MAX)).await;
     }
 }
 
@@ -68,8 +83,10 @@ async fn connect(ctx: &Context, known: &mut BTreeMap<Address, (PeerId, Vec<Multi
             continue;
         }
         missing = true;
-        if let Some(found) = locate(ctx, wallet).await {
-            known.insert(wallet, found);
+        if let Some(record) = ctx.find_node(wallet).await
+            && let Some(peer) = record.peer_id()
+        {
+            known.insert(wallet, (peer, record.addresses));
         }
         if let Some((peer, addresses)) = known.get(&wallet) {
             ctx.network.dial(Some(*peer), addresses.clone()).await;
@@ -88,47 +105,25 @@ async fn connect(ctx: &Context, known: &mut BTreeMap<Address, (PeerId, Vec<Multi
     missing
 }
 
-/// The newest valid node record of `wallet` in the DHT.
-pub(super) async fn locate(ctx: &Context, wallet: Address) -> Option<(PeerId, Vec<Multiaddr>)> {
-    let key = node_key(wallet);
-    let now = ctx.clock.now();
-    ctx.network
-        .get_record(key.clone())
-        .await
-        .iter()
-        .filter_map(
-            |bytes| match Record::verify(&key, bytes, &ctx.domain, now) {
-                Ok(Record::Node(record)) => Some(record.body),
-                _ => None,
-            },
-        )
-        .max_by_key(|record| record.sequence)
-        .and_then(|record| Some((record.peer_id()?, record.addresses)))
-}
-
-/// Publishes the node's own record when it has more peers than last time, or the last one ages.
+/// Publishes the node's records when it has twice as many peers as last time, so that those who come later have them too,
+/// or when the last ones age.
 async fn publish(ctx: &Context, published: &mut (u64, usize)) {
     let (last, last_peers) = *published;
     let now = ctx.clock.now();
     let peers = ctx.network.peers().await.len();
-    if peers == 0 || (peers <= last_peers && now < last + REPUBLISH_SECONDS) {
+    let more = peers >= 2 * last_peers.max(1) || (last == 0 && peers > 0);
+    if peers == 0 || (!more && now < last + REPUBLISH_SECONDS) {
         return;
     }
-    let mut addresses = ctx.network.addresses().await;
-    addresses.truncate(ADDRESSES_MAX);
-    let body = NodeRecord {
-        wallet: ctx.address(),
-        peer: ctx.identity.peer_id().to_bytes(),
-        addresses,
-        sequence: now,
-        expires_at: now + NODE_RECORD_LIFETIME_SECONDS,
+    ctx.publish_node().await;
+    let of_networks = match ctx.config.role {
+        Role::Validator => ctx.publish_networks().await,
+        Role::Worker => ctx.publish_service().await,
+        Role::User => Ok(()),
     };
-    ctx.network
-        .put_record(&Record::Node(Signed::sign(
-            body,
-            &ctx.domain,
-            &ctx.identity.wallet,
-        )))
-        .await;
+    if let Err(error) = of_networks {
+        debug!(%error, "the chain does not say which networks there are");
+        return;
+    }
     *published = (now, peers);
 }

@@ -1,6 +1,7 @@
 //! The three roles, and what they share.
 
 pub mod context;
+mod directory;
 pub mod discovery;
 pub mod user;
 pub mod validator;
@@ -14,13 +15,18 @@ use tokio::sync::{Semaphore, mpsc};
 
 use tracing::debug;
 
-use crate::p2p::Event;
 use crate::p2p::wire::{Refusal, Request, Response};
+use crate::p2p::{Event, Offence};
 use crate::tasks::JoinSet;
 use context::Context;
 
 /// Requests and gossip handled at once; more wait in the event queue.
 const HANDLERS_MAX: usize = 128;
+
+/// Requests handled at once of peers that have not shown their role yet: they cannot keep others from being served.
+const STRANGERS_MAX: usize = 64;
+/// Records that the chain is asked about at once: it may not answer, and requests must not wait for that.
+const OFFERS_MAX: usize = 16;
 
 /// A role's state.
 #[derive(Clone)]
@@ -56,6 +62,8 @@ impl RoleState {
 /// Handles the swarm's events until the node stops.
 pub(crate) async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::Receiver<Event>) {
     let permits = Arc::new(Semaphore::new(HANDLERS_MAX));
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let offers = Arc::new(Semaphore::new(OFFERS_MAX));
     let mut handlers = JoinSet::new();
     while let Some(event) = events.recv().await {
         while handlers.try_join_next().is_some() {}
@@ -91,22 +99,49 @@ pub(crate) async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::
                 request,
                 responder,
             } => {
-                let Ok(permit) = permits.clone().try_acquire_owned() else {
+                let places = if ctx.peer(&peer).is_some() {
+                    &permits
+                } else {
+                    &strangers
+                };
+                let Ok(permit) = places.clone().try_acquire_owned() else {
                     handlers.spawn(responder.send(Response::Refused(Refusal::Busy)));
                     continue;
                 };
-                let role = role.clone();
+                let (ctx, role) = (ctx.clone(), role.clone());
                 handlers.spawn(async move {
                     let kind = request.kind();
                     let response = role.answer(peer, request).await;
                     if let Response::Refused(refusal) = &response {
                         debug!(%peer, kind, %refusal, "request refused");
+                        if matches!(refusal, Refusal::Invalid(_)) {
+                            ctx.network.report(peer, Offence::InvalidRequest).await;
+                        }
                     }
                     responder.send(response).await;
                     drop(permit);
                 });
             }
-            Event::Gossip { data, ticket } => {
+            Event::Offered(offer) => {
+                let Ok(permit) = offers.clone().try_acquire_owned() else {
+                    // It comes again when it is published again.
+                    continue;
+                };
+                let ctx = ctx.clone();
+                handlers.spawn(async move {
+                    match ctx.bears_out(&offer).await {
+                        Ok(true) => ctx.network.keep(offer).await,
+                        Ok(false) => debug!(?offer, "not kept: the chain does not bear it out"),
+                        Err(error) => debug!(%error, "not kept: the chain cannot be asked"),
+                    }
+                    drop(permit);
+                });
+            }
+            Event::Gossip {
+                data,
+                origin,
+                ticket,
+            } => {
                 let RoleState::Validator(validator) = &role else {
                     // Others forward nothing that they have not checked.
                     ctx.network.judge(ticket, MessageAcceptance::Ignore).await;
@@ -117,7 +152,7 @@ pub(crate) async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::
                 };
                 let validator = validator.clone();
                 handlers.spawn(async move {
-                    let verdict = validator.gossiped(&data).await;
+                    let verdict = validator.gossiped(origin, &data).await;
                     validator.ctx.network.judge(ticket, verdict).await;
                     drop(permit);
                 });

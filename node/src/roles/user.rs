@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::context::{Context, Peer};
-use super::discovery::locate;
 use crate::chain::{ChainError, Intent, JobState};
 use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
@@ -349,11 +348,8 @@ impl User {
     async fn fetch(&self, job: B256, task: u16, delivery: &Delivery) -> Option<TaskOutput> {
         let mut sources = Vec::new();
         for worker in &delivery.workers {
-            if let Some(peer) = self.ctx.peer_of(*worker) {
+            if let Some(peer) = self.ctx.reach(*worker).await {
                 sources.push(peer.id);
-            } else if let Some((peer, addresses)) = locate(&self.ctx, *worker).await {
-                self.ctx.network.dial(Some(peer), addresses).await;
-                sources.push(peer);
             }
         }
         let validators = self.ctx.peers_with(Role::Validator);

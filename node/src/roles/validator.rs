@@ -60,9 +60,18 @@ pub enum Unbelieved {
 }
 
 impl Unbelieved {
-    /// Whether the receipt itself is at fault, rather than this node's means to check it.
+    /// Whether every honest validator sees that the receipt is wrong, so that none forwards it. A proof is checked at samples,
+    /// and who is a validator, or what the time is, depends on the head that a node has seen.
     fn is_conclusive(&self) -> bool {
-        matches!(self, Self::Receipt(_) | Self::NotValidator(_))
+        match self {
+            Self::Receipt(error) => !matches!(
+                error,
+                ReceiptError::Proof { .. }
+                    | ReceiptError::NoFault(_)
+                    | ReceiptError::FromTheFuture { .. }
+            ),
+            _ => false,
+        }
     }
 }
 
@@ -151,11 +160,18 @@ impl Validator {
         Err(Unbelieved::NotEscrowed { job, reason })
     }
 
-    pub(super) async fn gossiped(&self, data: &[u8]) -> MessageAcceptance {
+    /// Verifies what `origin` has gossiped, whoever forwarded it.
+    pub(super) async fn gossiped(&self, origin: Option<PeerId>, data: &[u8]) -> MessageAcceptance {
         let receipt = match decode::<Gossip>(data) {
             Ok(Gossip::Receipt(receipt)) => *receipt,
             Ok(Gossip::Announcement { receipt, issuer }) => {
-                return self.announced(receipt, issuer).await;
+                return match origin.and_then(|origin| self.ctx.peer(&origin)) {
+                    // Only its issuer announces a receipt: nobody can send others to a validator with questions.
+                    Some(peer) if peer.role == Role::Validator && peer.wallet == issuer => {
+                        self.announced(&peer, receipt).await
+                    }
+                    _ => MessageAcceptance::Ignore,
+                };
             }
             Err(error) => {
                 debug!(%error, "gossip is no receipt");
@@ -176,11 +192,8 @@ impl Validator {
     }
 
     /// Fetches a receipt that is too large for gossip. The announcement goes on only if the receipt holds.
-    async fn announced(&self, receipt: B256, issuer: Address) -> MessageAcceptance {
-        let peers = self.ctx.peers_with(Role::Validator);
-        if let Some(peer) = peers.iter().find(|peer| peer.wallet == issuer) {
-            sync::fetch(self, peer, vec![receipt]).await;
-        }
+    async fn announced(&self, issuer: &super::context::Peer, receipt: B256) -> MessageAcceptance {
+        sync::fetch(self, issuer, vec![receipt]).await;
         match self.ledger().contains(receipt) {
             Ok(true) => MessageAcceptance::Accept,
             // Whether it is false, or the issuer is not connected: what is missing here is pulled later.

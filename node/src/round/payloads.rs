@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::payload::{PublishedError, SignedPayload};
 use crate::p2p::handshake::Role;
-use crate::p2p::records::{Record, RecordError, payload_key};
+use crate::p2p::records::{Record, payload_key};
 use crate::p2p::wire::{Request, Response};
 use crate::roles::validator::Validator;
 use crate::store::{Store, StoreError, Table};
@@ -49,21 +49,12 @@ pub(crate) async fn find_payload(
     if let Some(payload) = stored_payload(&ctx.store, proposal)? {
         return Ok(Found::Here(Box::new(payload)));
     }
-    let key = payload_key(proposal);
-    let now = ctx.clock.now();
     let mut refused = None;
-    let mut found = None;
-    for bytes in ctx.network.get_record(key.clone()).await {
-        match Record::verify(&key, &bytes, &ctx.domain, now) {
-            Ok(Record::Payload(payload)) => {
-                found = Some(payload);
-                break;
-            }
-            Ok(_) => {}
-            Err(RecordError::Payload(error)) => refused = Some(error),
-            Err(error) => debug!(%proposal, %error, "payload record refused"),
-        }
-    }
+    let records = ctx.network.find_records(payload_key(proposal)).await;
+    let mut found = records.into_iter().find_map(|record| match record {
+        Record::Payload(payload) => Some(payload),
+        _ => None,
+    });
     if found.is_none() {
         let mut peers = ctx.peers_with(Role::Validator);
         peers.sort_by_key(|peer| peer.wallet != creator);

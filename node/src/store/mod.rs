@@ -108,6 +108,11 @@ impl Store {
         Ok(store)
     }
 
+    /// A database that lasts as long as its handles: for whoever has nothing to remember.
+    pub fn in_memory() -> Result<Store, StoreError> {
+        Self::open(redb::backends::InMemoryBackend::new())
+    }
+
     /// Checks the schema version, and in a new database writes it and creates the tables.
     fn prepare(&self) -> Result<(), StoreError> {
         const DOING: &str = "prepare the tables";

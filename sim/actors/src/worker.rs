@@ -10,6 +10,7 @@ use smartnodes_node::p2p::handshake::Role;
 use smartnodes_node::p2p::wire::{Refusal, Request, Response};
 use smartnodes_node::p2p::{BoxedTransport, Event, Network, NetworkError, P2pSettings};
 use smartnodes_node::signed::{Domain, Signed};
+use smartnodes_node::store::Store;
 use smartnodes_node::work::{NETWORKS, Task};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -61,6 +62,7 @@ impl FalseWorker {
             &[],
             domain,
             clock.clone(),
+            Store::in_memory()?,
             settings,
         )?;
         let actor = Actor {

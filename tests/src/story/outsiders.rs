@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::{primitives::Address, sol_types::SolCall};
-use libp2p::{Multiaddr, tcp};
+use libp2p::{Multiaddr, multiaddr::Protocol, tcp};
 use smartnodes_actors::{FalseWorker, Misdeed, Speaker};
 use smartnodes_evm::bindings::SmartnodesCore as Core;
 use smartnodes_node::{
@@ -13,6 +13,7 @@ use smartnodes_node::{
     keystore,
     p2p::{BoxedTransport, Event, Network, P2pSettings, handshake::Role, upgrade},
     signed::Domain,
+    store::Store,
 };
 use tokio::sync::mpsc;
 
@@ -65,6 +66,7 @@ impl Testnet {
             &[],
             speaker.domain,
             speaker.clock.clone(),
+            Store::in_memory().map_err(TestnetError::set_up)?,
             &P2pSettings {
                 gossip_heartbeat: Duration::from_secs(1),
                 ..P2pSettings::default()
@@ -72,6 +74,10 @@ impl Testnet {
         )
         .map_err(TestnetError::set_up)?;
         for address in self.validator_addresses()? {
+            // Known to be one, so that it may send as many receipts as it has.
+            if let Some(Protocol::P2p(validator)) = address.iter().last() {
+                network.set_standing(validator, Some(Role::Validator)).await;
+            }
             network.dial(None, vec![address]).await;
         }
         Ok((speaker, network, events))

@@ -1,0 +1,172 @@
+//! Everything that reads from the wire, the chain or the disk, given arbitrary bytes: an error or a value, never a panic.
+//! Records and frames have such tests beside them, and so have tasks, results and proofs.
+
+use std::fs;
+
+use alloy::primitives::{Address, B256};
+use libp2p::PeerId;
+use proptest::prelude::*;
+use smartnodes_node::{
+    chain::ChainClient,
+    identity::peer_key_hash,
+    jobs::{JobRequest, receipt::Receipt},
+    keystore::{self, Password},
+    p2p::{
+        handshake::{Role, RoleStatement, check_statement},
+        wire::{Gossip, Request, Response},
+    },
+    round::payload::SignedPayload,
+    signed::{Domain, Signed, decode, encode},
+    store::{Store, Table},
+};
+
+use crate::world::{World, keys};
+
+fn domain() -> Domain {
+    Domain {
+        chain_id: 1,
+        core: Address::repeat_byte(1),
+        coordinator: Address::repeat_byte(2),
+    }
+}
+
+fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn messages_of_the_wire(bytes in bytes(2_000)) {
+        let _ = decode::<Gossip>(&bytes);
+        let _ = decode::<Request>(&bytes);
+        let _ = decode::<Response>(&bytes);
+        let _ = decode::<Signed<Receipt>>(&bytes);
+        let _ = decode::<Signed<JobRequest>>(&bytes);
+        if let Ok(payload) = decode::<SignedPayload>(&bytes) {
+            prop_assert!(payload.check(&domain()).is_err());
+        }
+        if let Ok(peer) = PeerId::from_bytes(&bytes) {
+            let _ = peer_key_hash(&peer);
+        }
+    }
+
+    #[test]
+    fn a_statement_with_changed_bytes_is_refused_or_says_the_same(at: prop::sample::Index, to: u8) {
+        let (prover, verifier) = (keys(1), keys(2).peer_id());
+        let nonce = B256::repeat_byte(9);
+        let body = RoleStatement {
+            role: Role::Worker,
+            wallet: prover.address(),
+            networks: vec!["hash-chain".into()],
+            capacity: 3,
+            prover: prover.peer_id().to_bytes(),
+            verifier: verifier.to_bytes(),
+            nonce,
+            expires_at: 1_000,
+        };
+        let statement = Signed::sign(body.clone(), &domain(), &prover.wallet);
+        let mut bytes = encode(&statement);
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        if let Ok(changed) = decode::<Signed<RoleStatement>>(&bytes) {
+            let held = check_statement(&changed, &domain(), &prover.peer_id(), &verifier, nonce, 990);
+            prop_assert!(held.is_err() || changed.body == body);
+        }
+    }
+
+    #[test]
+    fn values_of_the_database(bytes in bytes(500)) {
+        // Any CBOR, under keys that have a type.
+        if let Ok(value) = ciborium::from_reader::<ciborium::Value, _>(bytes.as_slice()) {
+            let store = Store::in_memory().expect("opens");
+            for table in Table::ALL {
+                store.put(table, b"key", &value).expect("any CBOR is stored");
+                let _ = store.get::<Signed<Receipt>>(table, b"key");
+                let _ = store.get::<SignedPayload>(table, b"key");
+                let _ = store.scan::<B256>(table);
+            }
+            let _ = smartnodes_node::jobs::ledger::Ledger::open(store, domain());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_database_file(bytes in bytes(20_000), begins_well: bool) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("node.redb");
+        let mut content = Vec::new();
+        if begins_well {
+            Store::open(backend(&path)).expect("a new one opens");
+            content = fs::read(&path).expect("readable");
+            content.truncate(content.len().min(4_096));
+        }
+        content.extend(bytes);
+        fs::write(&path, &content).expect("written");
+        let _ = Store::open(backend(&path));
+    }
+
+    #[test]
+    fn a_keystore_file(bytes in bytes(500)) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("key.json");
+        fs::write(&path, &bytes).expect("written");
+        let password = Password::new("p").expect("a password");
+        prop_assert!(keystore::load(&path, &path, &password).is_err());
+        let _ = Password::read(Some(&path));
+    }
+
+    #[test]
+    fn answers_of_the_chain(bytes in bytes(300)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let world = World::new();
+            let chain = world.client(1).await;
+            world.lie(bytes);
+            ask_everything(&chain).await;
+        });
+    }
+}
+
+fn backend(path: &std::path::Path) -> redb::backends::FileBackend {
+    let file = fs::File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("opens");
+    redb::backends::FileBackend::new(file).expect("nobody else has it")
+}
+
+/// Every view once. What is answered is of no matter.
+async fn ask_everything(chain: &ChainClient) {
+    let account = Address::ZERO;
+    let _ = chain.round_status().await;
+    let _ = chain.validators().await;
+    let _ = chain.proposers().await;
+    let _ = chain.credential_of(account).await;
+    let _ = chain.is_verified_validator(account, B256::ZERO).await;
+    let _ = chain.is_snapshot_validator(account).await;
+    let _ = chain.is_user(account).await;
+    let _ = chain.reputation(account).await;
+    let _ = chain.networks().await;
+    let _ = chain.is_network("x").await;
+    let _ = chain.proposals().await;
+    let _ = chain.voted_for(account).await;
+    let _ = chain.can_execute(1).await;
+    let _ = chain.job(B256::ZERO).await;
+    let _ = chain.distribution_count().await;
+    let _ = chain.distribution(1).await;
+    let _ = chain.claimed(1, account).await;
+    let _ = chain.token_balance(account).await;
+    let _ = chain.head().await;
+    let _ = chain.executed_updates(0, 10).await;
+}
