@@ -295,6 +295,7 @@ impl Intent {
             Intent::WithdrawEth { .. } => "withdraw-eth",
             Intent::Transfer { .. } => "transfer",
             Intent::CancelJob { .. } => "cancel-job",
+            Intent::SetPublicKeyHash { .. } => "set-public-key-hash",
         }
     }
 }
