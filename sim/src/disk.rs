@@ -381,8 +381,11 @@ mod tests {
                 let mut table = tx.open_table(ROWS).unwrap();
                 table.insert(key, [1u8; 2000].as_slice()).unwrap();
             }
+            // The commit writes, but what it wrote is never synced: the power fails between the two.
+            disk.set_trouble(Trouble::SyncFails);
+            assert!(tx.commit().is_err());
             torn += disk.crash_torn(&mut coin);
-            drop(tx);
+            disk.set_trouble(Trouble::None);
             drop(db);
             assert_eq!(keys(&open(&disk)), (0..committed).collect::<Vec<_>>());
         }

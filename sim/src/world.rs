@@ -50,6 +50,8 @@ const GAS_MONEY: u128 = 100 * 10u128.pow(18);
 const BEFORE_START_S: u64 = 600;
 /// How often the end of the story is looked for, and progress told.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a run goes on after its story has come true: nodes believe the last transactions at depth.
+const EPILOGUE: Duration = Duration::from_secs(60);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -189,7 +191,11 @@ pub async fn live(
             missing.push("faults are going on".to_owned());
         }
         // A violation makes the rest worthless, and often endless.
-        if missing.is_empty() || !violations.is_empty() {
+        if !violations.is_empty() {
+            break;
+        }
+        if missing.is_empty() {
+            sleep(EPILOGUE).await;
             break;
         }
         if Instant::now() >= end {

@@ -205,12 +205,14 @@ fn swarm_strikes(
         } else {
             [Place::Node(*host)].into()
         };
+        // Whole milliseconds: a case file can say no less.
+        let turn = |times| Duration::from_millis((lasts / (2 * times)).as_millis() as u64);
         let up_for = match kind {
-            FaultKind::RestartLoop { times, .. } => lasts / (2 * times),
+            FaultKind::RestartLoop { times, .. } => turn(times),
             _ => Duration::ZERO,
         };
         let lasts = match kind {
-            FaultKind::RestartLoop { times, .. } => lasts / (2 * times),
+            FaultKind::RestartLoop { times, .. } => turn(times),
             FaultKind::Reset { .. } | FaultKind::Reorg { .. } => Duration::ZERO,
             _ => lasts,
         };

@@ -126,7 +126,7 @@ mod tests {
             "fields":{"round":2,"proposal":"0x0123456789abcdef0123456789abcdef"}}"#;
         assert_eq!(
             told(event).as_deref(),
-            Some(" 1:02:03.004   validator-1   voted proposal=0x01234567… round=2")
+            Some("  1:02:03.004   validator-1   voted proposal=0x01234567… round=2")
         );
         assert_eq!(told(r#"{"t":1,"host":"a","to":"b","bytes":3}"#), None);
         let debug = r#"{"t":1,"host":"a","level":"DEBUG","target":"x","message":"m"}"#;
