@@ -157,7 +157,10 @@ fn an_endpoint_that_is_not_there_is_an_error_and_not_a_hang() {
     place.replace("node.toml", "[chain]\n", "[chain]\npoll_interval_ms = 10\n");
     place.refused(
         &["run"],
-        &["the chain did not answer", "check that chain.rpc is reachable"],
+        &[
+            "the chain did not answer",
+            "check that chain.rpc is reachable",
+        ],
     );
     place.refused(&["status"], &["chain.rpc"]);
     let output = place.run(&["status", "--json"]);

@@ -83,6 +83,16 @@ pub(super) struct Framed<T> {
     pub(super) bytes: usize,
 }
 
+/// A request, or what came in place of one. The behaviour keeps it to itself when a request cannot be read, and a bad frame
+/// is to be held against its sender.
+#[derive(Debug)]
+pub(super) enum Direct {
+    /// A request.
+    Whole(Framed<Request>),
+    /// No request.
+    Bad(FrameError),
+}
+
 /// The codec of direct requests. The behaviour clones its own for each connection, which clones that for each stream.
 pub(super) struct DirectCodec {
     /// Time for the first bytes of a request, once its stream is open, and for a small frame.
@@ -117,6 +127,19 @@ impl DirectCodec {
 }
 
 impl DirectCodec {
+    async fn read_framed(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<Framed<Request>> {
+        let length = timeout(self.patience, read_length(stream, REQUEST_BYTES_MAX))
+            .await
+            .map_err(|_| FrameError::Slow(self.patience))??;
+        let body = self.read_body(stream, length, &self.large_requests).await?;
+        let message = decode_body(&body)?;
+        let bytes = body.len();
+        Ok(Framed { message, bytes })
+    }
+
     async fn read_body(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -139,7 +162,7 @@ impl DirectCodec {
 
 impl Codec for DirectCodec {
     type Protocol = StreamProtocol;
-    type Request = Framed<Request>;
+    type Request = Direct;
     type Response = Response;
 
     async fn read_request<T>(
@@ -150,13 +173,10 @@ impl Codec for DirectCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let length = timeout(self.patience, read_length(stream, REQUEST_BYTES_MAX))
-            .await
-            .map_err(|_| FrameError::Slow(self.patience))??;
-        let body = self.read_body(stream, length, &self.large_requests).await?;
-        let message = decode_body(&body)?;
-        let bytes = body.len();
-        Ok(Framed { message, bytes })
+        match self.read_framed(stream).await {
+            Ok(framed) => Ok(Direct::Whole(framed)),
+            Err(error) => error.downcast().map(Direct::Bad),
+        }
     }
 
     async fn read_response<T>(
@@ -184,7 +204,11 @@ impl Codec for DirectCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(stream, &request.message, REQUEST_BYTES_MAX).await
+        match request {
+            Direct::Whole(framed) => write(stream, &framed.message, REQUEST_BYTES_MAX).await,
+            // Only received, never sent.
+            Direct::Bad(frame) => Err(frame.into()),
+        }
     }
 
     async fn write_response<T>(
@@ -275,7 +299,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> io::Result<Framed<Request>> {
         let mut stream = Cursor::new(bytes);
-        run(codec().read_request(&protocol(), &mut stream))
+        run(codec().read_framed(&mut stream))
     }
 
     fn frame(body: &[u8]) -> Vec<u8> {
@@ -293,6 +317,7 @@ mod tests {
         };
         let mut wire = Cursor::new(Vec::new());
         let sent = Framed { message, bytes: 0 };
+        let sent = Direct::Whole(sent);
         run(codec().write_request(&protocol(), &mut wire, sent)).expect("written");
         let wire = wire.into_inner();
         let found = read(&wire).expect("read");
@@ -304,6 +329,12 @@ mod tests {
     async fn what_is_wrong_with_a_frame_is_told_apart() {
         let garbage = read(&frame(b"no request")).expect_err("refused");
         assert_eq!(offence(&garbage), Some(Offence::MalformedFrame));
+        let mut stream = Cursor::new(frame(b"no request"));
+        let told = run(codec().read_request(&protocol(), &mut stream));
+        assert!(
+            matches!(told, Ok(Direct::Bad(FrameError::Malformed(_)))),
+            "an error would not reach whoever holds it against the peer: {told:?}"
+        );
         let huge = read(&u32::MAX.to_be_bytes()).expect_err("refused");
         assert_eq!(offence(&huge), Some(Offence::OversizedFrame));
         // What a lost connection does is nobody's offence.
@@ -339,7 +370,7 @@ mod tests {
         for head in [vec![], vec![0, 0], frame(&[0; 100])[..20].to_vec()] {
             let mut stream = Stalled(Cursor::new(head));
             let error = codec()
-                .read_request(&protocol(), &mut stream)
+                .read_framed(&mut stream)
                 .await
                 .expect_err("given up");
             assert_eq!(offence(&error), Some(Offence::SlowFrame));

@@ -174,7 +174,11 @@ async fn a_hundred_hostile_peers_keep_no_honest_one_from_being_served() {
         peak < before + GROWTH_KIB_MAX,
         "{before} KiB before, {peak} KiB at most"
     );
-    assert!(bans >= to_ban, "{bans} bans");
+    let banned: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("peer banned"))
+        .collect();
+    assert!(bans >= to_ban, "{bans} bans:\n{}", banned.join("\n"));
     for honest in steady.ids() {
         let banned = format!("peer={honest} ");
         let held = log

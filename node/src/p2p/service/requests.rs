@@ -6,40 +6,44 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Service;
-use crate::p2p::codec::{FrameError, Framed};
+use crate::p2p::codec::{Direct, FrameError, Framed};
 use crate::p2p::limits::IN_FLIGHT_MAX;
-use crate::p2p::wire::{Refusal, Request, Response};
+use crate::p2p::wire::{Refusal, Response};
 use crate::p2p::{Event, RequestError, Responder};
 
 impl Service {
     /// Sends every request whose turn it is.
     pub(super) fn send_due(&mut self) {
         while let Some((peer, request, answer)) = self.outbound.due(Instant::now()) {
-            let framed = Framed {
+            let framed = Direct::Whole(Framed {
                 message: *request,
                 bytes: 0,
-            };
+            });
             let requests = &mut self.swarm.behaviour_mut().requests;
             let id = requests.send_request(&peer, framed);
             self.answers.insert(id, (peer, answer));
         }
     }
 
-    pub(super) fn request_event(
-        &mut self,
-        event: request_response::Event<Framed<Request>, Response>,
-    ) {
+    pub(super) fn request_event(&mut self, event: request_response::Event<Direct, Response>) {
         match event {
             request_response::Event::Message {
                 peer,
                 message:
                     Message::Request {
                         request_id,
-                        request: Framed { message, bytes },
+                        request,
                         channel,
                     },
                 ..
             } => {
+                let Framed { message, bytes } = match request {
+                    Direct::Whole(framed) => framed,
+                    Direct::Bad(frame) => {
+                        debug!(%peer, error = %frame, "no request");
+                        return self.hold(peer, frame.offence());
+                    }
+                };
                 let Some(commands) = self.commands.upgrade() else {
                     return;
                 };
