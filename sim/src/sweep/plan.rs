@@ -188,8 +188,8 @@ mod tests {
         let shard = |number, of| Ok(Some(Shard { number, of }));
         assert_eq!(Shard::from_environment(None, env(&[])), Ok(None));
         let indexed = env(&[("JOB_COMPLETION_INDEX", "0")]);
-        assert_eq!(Shard::from_environment(Some(4), &indexed), shard(1, 4));
-        assert!(Shard::from_environment(None, &indexed).is_err());
+        assert_eq!(Shard::from_environment(Some(4), indexed), shard(1, 4));
+        assert!(Shard::from_environment(None, indexed).is_err());
         let beyond = env(&[("JOB_COMPLETION_INDEX", "4")]);
         assert!(Shard::from_environment(Some(4), beyond).is_err());
         let slurm = env(&[
