@@ -15,8 +15,10 @@ use crate::bindings::{
 };
 
 mod in_process;
+mod replacement;
 
-pub use in_process::{InProcessError, deploy_in_process, gas_in_process};
+pub use in_process::{InProcessError, deploy_in_process, deploy_plan_in_process, gas_in_process};
+pub use replacement::{Replacement, ReplacementError};
 
 /// Seconds that governance's decisions wait in the timelock.
 const TIMELOCK_DELAY_SECONDS: u64 = 2 * 24 * 3_600;

@@ -6,6 +6,8 @@
 //!
 //! Every durable write has two points, `<table>/write` before and `<table>/written` after it; every transaction has
 //! `<intent>/signed`, `/sent`, `/included` and `/confirmed`.
+//!
+//! `sometimes!("round/vote-void")` names a state that is rare: whether it was ever reached is what a sweep reports of it.
 
 #[cfg(madsim)]
 use std::cell::RefCell;
@@ -14,14 +16,73 @@ use std::cell::RefCell;
 type Hook = Box<dyn Fn(&'static str, &'static str)>;
 
 #[cfg(madsim)]
+type Watcher = Box<dyn Fn(&'static str)>;
+
+#[cfg(madsim)]
 thread_local! {
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
 }
+
+/// Every state that `sometimes!` names. A sweep that never saw one says so: it did not test what the node does then.
+#[cfg(madsim)]
+pub const SOMETIMES: &[&str] = &[
+    "chain/confirmed-undone",
+    "chain/contradiction",
+    "chain/endpoint-lags",
+    "chain/endpoint-left",
+    "chain/failed",
+    "chain/fees-raised",
+    "chain/nonce-filled",
+    "chain/nonce-taken",
+    "chain/not-included",
+    "chain/undone",
+    "claim/bad-proof",
+    "claim/no-share",
+    "job/called-off",
+    "job/disputed",
+    "job/failed",
+    "job/false-result",
+    "job/not-in-time",
+    "job/order-refused",
+    "job/over-quota",
+    "peer/banned",
+    "peer/lost-role",
+    "peer/refused",
+    "receipt/refused",
+    "round/behind",
+    "round/execution-taken-over",
+    "round/no-vote",
+    "round/not-drawn",
+    "round/payload-missing",
+    "round/payload-refused",
+    "round/vote-void",
+    "settle/undone",
+    "user/other-validator",
+    "worker/asked-again",
+    "worker/busy",
+];
 
 /// Sets what is called, with scope and step, at each fail point that a host of this run passes.
 #[cfg(madsim)]
 pub fn set_hook(hook: impl Fn(&'static str, &'static str) + 'static) {
     HOOK.with_borrow_mut(|set| *set = Some(Box::new(hook)));
+}
+
+/// Sets what is called with each state of [`SOMETIMES`] that a host of this run comes to.
+#[cfg(madsim)]
+pub fn set_watcher(watcher: impl Fn(&'static str) + 'static) {
+    WATCHER.with_borrow_mut(|set| *set = Some(Box::new(watcher)));
+}
+
+/// A host has come to a state.
+#[cfg(madsim)]
+pub(crate) fn seen(state: &'static str) {
+    WATCHER.with_borrow(|watcher| {
+        if let Some(watcher) = watcher {
+            watcher(state);
+        }
+    });
 }
 
 /// A host passes a fail point.
@@ -43,6 +104,16 @@ macro_rules! fail_point {
 }
 pub(crate) use fail_point;
 
+/// Names a state that a node comes to only when something went wrong, or only sometimes: the simulator counts how often
+/// it did; nothing in production. [`SOMETIMES`] lists them.
+macro_rules! sometimes {
+    ($state:literal) => {
+        #[cfg(madsim)]
+        $crate::failpoint::seen($state);
+    };
+}
+pub(crate) use sometimes;
+
 #[cfg(all(test, madsim))]
 mod tests {
     use std::cell::RefCell;
@@ -59,5 +130,34 @@ mod tests {
         fail_point!("vote", "sent");
         fail_point!("vote", "included");
         assert_eq!(*seen.borrow(), ["vote/sent", "vote/included"]);
+    }
+
+    #[test]
+    fn every_state_in_the_code_is_listed_and_every_listed_one_is_in_the_code() {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a test reads the sources, outside of any run"
+        )]
+        fn sources(folder: &std::path::Path, text: &mut String) {
+            for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+                let path = entry.expect("an entry of it").path();
+                if path.is_dir() {
+                    sources(&path, text);
+                } else if !path.ends_with("failpoint.rs") {
+                    text.push_str(&std::fs::read_to_string(&path).expect("a source"));
+                }
+            }
+        }
+        let mut text = String::new();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        sources(&root, &mut text);
+        let mut used: Vec<&str> = text
+            .split("sometimes!(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(used, SOMETIMES);
     }
 }

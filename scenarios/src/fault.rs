@@ -13,7 +13,7 @@ pub struct Fault {
     pub hosts: Vec<Victim>,
     /// When it begins.
     pub when: When,
-    /// For how long; zero where the kind is over at once.
+    /// For how long; zero where the kind is over at once, [`Moment::FOREVER`] where it is never over.
     pub lasts: Moment,
     /// The fault may turn out to affect nothing. Otherwise that is a violation, since it would prove nothing.
     pub may_miss: bool,
@@ -182,6 +182,8 @@ pub enum Moment {
 impl Moment {
     /// No time at all.
     pub const ZERO: Moment = Moment::Fixed(Duration::ZERO);
+    /// Without an end.
+    pub const FOREVER: Moment = Moment::Fixed(Duration::MAX);
 
     /// The latest that it can be.
     pub fn latest(self) -> Duration {

@@ -1,13 +1,14 @@
 //! The file as it is written, and the checks that make a [`Scenario`] of it.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::faults::FaultTable;
-use self::moment::MomentValue;
+use self::moment::{LastsValue, MomentValue};
 use self::swarm::SwarmTable;
 use self::workers::WorkerTable;
 use crate::error::Invalid;
@@ -81,6 +82,10 @@ struct ChainTable {
     update_interval: Option<Spot<Span>>,
     /// Share of a round's validators to be exceeded, a whole per cent; "66%" if left out.
     approval: Option<Spot<Percent>>,
+    /// Artifacts (JSON with `contract` and `bytecode`) that take the places of contracts, by their paths from where the
+    /// simulator is started.
+    #[serde(default)]
+    replaced: Vec<PathBuf>,
 }
 
 #[derive(Deserialize, Default, JsonSchema)]
@@ -298,6 +303,7 @@ impl Check<'_> {
             block_time,
             update_interval,
             approval_percent,
+            replaced: table.replaced.clone(),
         })
     }
 

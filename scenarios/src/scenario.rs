@@ -1,7 +1,7 @@
 //! A checked scenario, in domain types.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{Fault, HostName, Percent, Role, ScenarioError, Sno, Swarm, file};
@@ -47,7 +47,7 @@ pub enum Misdeed {
 }
 
 /// Parameters of the chain and of the contracts on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// Time between two blocks, in whole seconds.
     pub block_time: Duration,
@@ -55,6 +55,8 @@ pub struct Chain {
     pub update_interval: Duration,
     /// Share of the snapshot that must be exceeded for a proposal to pass, in per cent (51 to 100).
     pub approval_percent: u8,
+    /// Artifacts that take the places of contracts of the same name.
+    pub replaced: Vec<PathBuf>,
 }
 
 /// Properties of every link between two hosts.

@@ -237,6 +237,9 @@ fn names<'a>(places: impl Iterator<Item = &'a Place>) -> Value {
 }
 
 fn span(time: Duration) -> Value {
+    if time == Duration::MAX {
+        return "forever".into();
+    }
     format!("{}ms", time.as_millis()).into()
 }
 

@@ -65,6 +65,8 @@ pub mod sweep;
 #[cfg(madsim)]
 pub mod trace;
 #[cfg(madsim)]
+pub mod verdict;
+#[cfg(madsim)]
 pub mod violation;
 #[cfg(madsim)]
 pub mod wire;

@@ -25,6 +25,7 @@ type Strike = Box<dyn FnOnce(HostName) + Send>;
 struct State {
     hosts: BTreeMap<NodeId, HostName>,
     passed: BTreeMap<String, BTreeMap<HostName, u64>>,
+    seen: BTreeMap<&'static str, u64>,
     armed: Vec<Armed>,
 }
 
@@ -41,6 +42,8 @@ impl Points {
     pub fn install(&self) {
         let points = self.clone();
         failpoint::set_hook(move |scope, step| points.passed(scope, step));
+        let points = self.clone();
+        failpoint::set_watcher(move |state| points.seen(state));
     }
 
     /// Makes a host known, so that its passings are counted.
@@ -76,6 +79,18 @@ impl Points {
         passed
             .map(|(point, by)| (point.clone(), named(by)))
             .collect()
+    }
+
+    /// How often hosts have come to each state that the node names.
+    pub fn states(&self) -> BTreeMap<String, u64> {
+        let state = self.lock();
+        let seen = state.seen.iter();
+        seen.map(|(name, times)| ((*name).to_owned(), *times))
+            .collect()
+    }
+
+    fn seen(&self, name: &'static str) {
+        *self.lock().seen.entry(name).or_default() += 1;
     }
 
     fn passed(&self, scope: &str, step: &str) {

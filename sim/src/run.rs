@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use madsim::runtime::Runtime;
 use serde::{Deserialize, Serialize};
+use smartnodes_evm::deployment::Replacement;
 use smartnodes_scenarios::Scenario;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,6 +20,7 @@ use crate::guard::{self, GuardError};
 use crate::points::Passings;
 use crate::story::JobCounts;
 use crate::trace::{Recorded, TARGET_PREFIX, Trace};
+use crate::verdict::Verdict;
 use crate::violation::{Violation, Violations};
 use crate::world::{self, Ending, Status};
 
@@ -61,8 +64,16 @@ pub struct Record {
     pub faults: Vec<Struck>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
+    /// How often nodes came to each state that they name (`smartnodes_node::failpoint::SOMETIMES`).
+    pub states: BTreeMap<String, u64>,
+    /// How often the contracts emitted each of their events.
+    pub events: BTreeMap<String, u64>,
+    /// How often each of the oracle's invariants was checked.
+    pub checks: BTreeMap<String, u64>,
     /// What did not hold.
     pub violations: Vec<Violation>,
+    /// Where the run has not come to its end in time: whether it could have.
+    pub verdict: Option<Verdict>,
     /// Whether all held.
     pub outcome: Outcome,
 }
@@ -92,6 +103,14 @@ pub enum RunError {
     /// Only one run can take place in a process: libp2p counts connections through the whole of it.
     #[error("a second run in one process would not repeat: start a process for each run")]
     SecondRun,
+    /// An artifact that is to take a contract's place.
+    #[error("chain.replaced: cannot use {}: {reason}", path.display())]
+    Artifact {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The operating system refuses a thread.
     #[error("cannot start the run: {0}")]
     Thread(std::io::Error),
@@ -107,6 +126,7 @@ pub fn run(
     sink: Option<Box<dyn Write + Send>>,
     show: impl FnMut(Status) + Send + 'static,
 ) -> Result<Finished, RunError> {
+    let replacements = replacements(&scenario)?;
     let trace = Trace::new(sink);
     subscribe(&trace)?;
     let started = wall_clock();
@@ -118,7 +138,7 @@ pub fn run(
     let thread = std::thread::Builder::new()
         .name("run".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || simulate(&scenario, seed, &trace, show))
+        .spawn(move || simulate(&scenario, seed, &replacements, &trace, show))
         .map_err(RunError::Thread)?;
     let mut finished = thread
         .join()
@@ -127,9 +147,28 @@ pub fn run(
     Ok(finished)
 }
 
+/// The artifacts that a scenario puts in the places of contracts.
+fn replacements(scenario: &Scenario) -> Result<Vec<Replacement>, RunError> {
+    let read = |path: &PathBuf| {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "read before the run, from the real disk"
+        )]
+        let text = std::fs::read_to_string(path);
+        let failed = |reason: String| RunError::Artifact {
+            path: path.clone(),
+            reason,
+        };
+        let text = text.map_err(|error| failed(error.to_string()))?;
+        Replacement::parse(&text).map_err(|error| failed(error.to_string()))
+    };
+    scenario.chain.replaced.iter().map(read).collect()
+}
+
 fn simulate(
     scenario: &Scenario,
     seed: u64,
+    replacements: &[Replacement],
     trace: &Trace,
     mut show: impl FnMut(Status),
 ) -> Result<Finished, RunError> {
@@ -139,7 +178,7 @@ fn simulate(
     let (lived, recorded) = lived(
         runtime,
         trace,
-        world::live(scenario, seed, trace, &violations, &mut show),
+        world::live(scenario, seed, replacements, trace, &violations, &mut show),
     );
     let ending = match lived {
         Ok(Ok(ending)) => Some(ending),
@@ -199,6 +238,10 @@ fn record(
     let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| {
         (m + traffic.messages, b + traffic.bytes)
     });
+    let reached = |of: fn(&Ending) -> &BTreeMap<String, u64>| {
+        let ending = ending.as_ref();
+        ending.map(|ending| of(ending).clone()).unwrap_or_default()
+    };
     Record {
         scenario: scenario.name.clone(),
         seed,
@@ -223,6 +266,10 @@ fn record(
             .as_ref()
             .map(|e| e.points.clone())
             .unwrap_or_default(),
+        states: reached(|ending| &ending.states),
+        events: reached(|ending| &ending.events),
+        checks: reached(|ending| &ending.checks),
+        verdict: ending.as_ref().and_then(|e| e.verdict),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() {
             Outcome::Held

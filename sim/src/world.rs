@@ -13,7 +13,9 @@ use madsim::runtime::Handle;
 use madsim::time::TimeHandle;
 use smartnodes_evm::bindings::SmartnodesERC20;
 use smartnodes_evm::chain::{Chain, ChainConfig};
-use smartnodes_evm::deployment::{DeployParams, Deployment, GenesisValidator, deploy_in_process};
+use smartnodes_evm::deployment::{
+    DeployParams, Deployment, DeploymentPlan, GenesisValidator, Replacement, deploy_plan_in_process,
+};
 use smartnodes_node::chain::ChainSettings;
 use smartnodes_node::identity::Identity;
 use smartnodes_node::node::NodeConfig;
@@ -35,6 +37,7 @@ use crate::oracle::{Oracle, Tally};
 use crate::points::{Passings, Points};
 use crate::story::{JobCounts, Story};
 use crate::trace::{SIMULATOR, Trace};
+use crate::verdict::{self, Verdict};
 use crate::violation::Violations;
 use crate::wire::Endpoint;
 
@@ -62,10 +65,18 @@ pub struct Ending {
     pub tally: Tally,
     /// Jobs by how they ended.
     pub jobs: JobCounts,
+    /// Why it did not come to the end of the story in time, if so.
+    pub verdict: Option<Verdict>,
     /// What the faults did.
     pub faults: Vec<Struck>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
+    /// How often nodes came to each state that they name.
+    pub states: BTreeMap<String, u64>,
+    /// How often the contracts emitted each of their events.
+    pub events: BTreeMap<String, u64>,
+    /// How often each of the oracle's invariants was checked.
+    pub checks: BTreeMap<String, u64>,
     /// What each host's disk did.
     pub disks: BTreeMap<String, DiskUsage>,
     /// SNO wei of each host's wallet, of the treasury and of the token contract, and the total supply.
@@ -103,6 +114,7 @@ pub enum WorldError {
 pub async fn live(
     scenario: &Scenario,
     seed: u64,
+    replacements: &[Replacement],
     trace: &Trace,
     violations: &Violations,
     show: &mut dyn FnMut(Status),
@@ -116,7 +128,14 @@ pub async fn live(
         .hosts()
         .map(|name| (name, identity(seed, name)))
         .collect();
-    let (chain, deployment, oracle) = chain(scenario, seed, &identities, &truth, violations)?;
+    let (chain, deployment, oracle) = chain(
+        scenario,
+        seed,
+        replacements,
+        &identities,
+        &truth,
+        violations,
+    )?;
     let oracle = Arc::new(Mutex::new(oracle));
     let net = Net::start(scenario.network);
     let (opened, rounds) = watch::channel(0);
@@ -167,6 +186,7 @@ pub async fn live(
         net,
         points: points.clone(),
         rounds,
+        healed: watch::channel(false).1,
         violations: violations.clone(),
     };
     let faults = Faults::start(faults::schedule(scenario, seed), &stage);
@@ -177,6 +197,7 @@ pub async fn live(
             .tally()
     };
     let end = Instant::now() + scenario.deadline;
+    let mut verdict = None;
     loop {
         sleep(LOOK).await;
         let counted = tally();
@@ -196,14 +217,31 @@ pub async fn live(
         }
         if missing.is_empty() {
             sleep(EPILOGUE).await;
+            faults.end_lasting().await;
+            let unpaid = oracle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .unpaid();
+            for worker in unpaid {
+                violations.add(
+                    "work-is-paid",
+                    format!("{worker} has done several challenges and was paid for none"),
+                );
+            }
             break;
         }
         if Instant::now() >= end {
-            let missing = missing.join("; ");
-            violations.add(
+            let at = Trace::now();
+            let lacking = missing.join("; ");
+            let is_over = || self::missing(scenario, tally(), &story).is_empty();
+            let required = counted.required_approvals;
+            let judged = verdict::judge(scenario, &faults, required, is_over).await;
+            violations.add_at(
+                at,
                 "ends-in-time",
-                format!("after {:?}: {missing}", scenario.deadline),
+                format!("after {:?}: {lacking}; {judged}", scenario.deadline),
             );
+            verdict = Some(judged);
             break;
         }
     }
@@ -215,14 +253,22 @@ pub async fn live(
         ("treasury".to_owned(), deployment.timelock),
         ("token".to_owned(), deployment.token),
     ];
+    let reached = {
+        let oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
+        (oracle.events(), oracle.checks())
+    };
     let balances = chain_host.read(|chain| balances(chain, &deployment, wallets.chain(others)));
     Ok(Ending {
         balances: balances.map_err(|error| WorldError::Chain(error.to_string()))?,
         hosts: identities.len() + 1,
         tally: tally(),
         jobs: story.job_counts(),
+        verdict,
         faults,
         points: points.counts(),
+        states: points.states(),
+        events: reached.0,
+        checks: reached.1,
         disks: stage
             .targets
             .iter()
@@ -301,6 +347,7 @@ fn address(name: HostName) -> IpAddr {
 fn chain(
     scenario: &Scenario,
     seed: u64,
+    replacements: &[Replacement],
     identities: &BTreeMap<HostName, Identity>,
     truth: &Truth,
     violations: &Violations,
@@ -342,8 +389,16 @@ fn chain(
         networks: smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
         ..DeployParams::default()
     };
-    let deployment = deploy_in_process(&mut chain, &deployer, &params)
-        .map_err(|error| WorldError::Deploy(error.to_string()))?;
+    let deploy_error = |error: &dyn std::fmt::Display| WorldError::Deploy(error.to_string());
+    let mut plan = DeploymentPlan::new(&params, deployer.address(), 0, CHAIN_ID)
+        .map_err(|error| deploy_error(&error))?;
+    for replacement in replacements {
+        replacement
+            .apply(&mut plan)
+            .map_err(|error| deploy_error(&error))?;
+    }
+    let deployment = deploy_plan_in_process(&mut chain, &deployer, &plan)
+        .map_err(|error| deploy_error(&error))?;
     let deployed = chain.block_number();
     chain
         .advance_to(start)

@@ -182,6 +182,7 @@ fn what_is_true_breaks_nothing() {
         claims: 1,
         unclaimed_capacity: 0,
         open_jobs: 0,
+        required_approvals: 2,
         rounds_opened: 1,
         last_round: 1,
     };

@@ -41,7 +41,41 @@ pub fn deploy_in_process(
     deployer: &PrivateKeySigner,
     params: &DeployParams,
 ) -> Result<Deployment, InProcessError> {
-    Ok(execute(chain, deployer, params)?.0)
+    let plan = plan(chain, deployer, params)?;
+    deploy_plan_in_process(chain, deployer, &plan)
+}
+
+/// Carries out a plan of `deployer`'s, one block for each transaction. It must begin with the deployer's next nonce.
+pub fn deploy_plan_in_process(
+    chain: &mut Chain,
+    deployer: &PrivateKeySigner,
+    plan: &DeploymentPlan,
+) -> Result<Deployment, InProcessError> {
+    Ok(execute(chain, deployer, plan)?.0)
+}
+
+/// The plan of a deployment that begins with the deployer's next nonce.
+fn plan(
+    chain: &Chain,
+    deployer: &PrivateKeySigner,
+    params: &DeployParams,
+) -> Result<DeploymentPlan, InProcessError> {
+    let nonce = next_nonce(chain, deployer)?;
+    let chain_id = chain.config().chain_id;
+    Ok(DeploymentPlan::new(
+        params,
+        deployer.address(),
+        nonce,
+        chain_id,
+    )?)
+}
+
+fn next_nonce(chain: &Chain, deployer: &PrivateKeySigner) -> Result<u64, InProcessError> {
+    let nonce = chain.nonce(deployer.address(), BlockId::pending());
+    nonce.map_err(|error| InProcessError::Chain {
+        place: 0,
+        source: CallError::Block(error).into(),
+    })
 }
 
 /// The gas that each transaction of a deployment uses, in the plan's order: measured on a chain in the process. On
@@ -55,19 +89,17 @@ pub fn gas_in_process(params: &DeployParams, chain_id: u64) -> Result<Vec<u64>, 
         ..ChainConfig::default()
     };
     let mut chain = Chain::new(config)?;
-    Ok(execute(&mut chain, &deployer, params)?.1)
+    let plan = plan(&chain, &deployer, params)?;
+    Ok(execute(&mut chain, &deployer, &plan)?.1)
 }
 
 fn execute(
     chain: &mut Chain,
     deployer: &PrivateKeySigner,
-    params: &DeployParams,
+    plan: &DeploymentPlan,
 ) -> Result<(Deployment, Vec<u64>), InProcessError> {
     let at = |place| move |source: ChainError| InProcessError::Chain { place, source };
-    let nonce = chain
-        .nonce(deployer.address(), BlockId::pending())
-        .map_err(|error| at(0)(CallError::Block(error).into()))?;
-    let plan = DeploymentPlan::new(params, deployer.address(), nonce, chain.config().chain_id)?;
+    let nonce = next_nonce(chain, deployer)?;
     let mut start = None;
     let mut gas = Vec::with_capacity(plan.transactions.len());
     for (place, init_code) in plan.transactions.iter().enumerate() {

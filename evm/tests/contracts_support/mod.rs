@@ -101,7 +101,7 @@ impl World {
                 let chain_id = chain.config().chain_id;
                 let mut plan = DeploymentPlan::new(&params, deployer.address(), 0, chain_id)
                     .expect("good parameters");
-                variant.replace_in(&mut plan.transactions);
+                variant.replace_in(&mut plan);
                 let mut start = None;
                 for init_code in &plan.transactions {
                     chain.transact(&deployer, TxKind::Create, init_code.clone(), U256::ZERO)?;

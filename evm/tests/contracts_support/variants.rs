@@ -1,24 +1,19 @@
 //! Deliberately broken variants of the contracts: a test of an attack shows with them that the attack would have
 //! succeeded, had the contract this flaw. `evm/contracts/variants` says what each breaks.
 
-use alloy::primitives::Bytes;
 use serde::Deserialize;
-use smartnodes_evm::bindings::{
-    SmartnodesCoordinator, SmartnodesCore, SmartnodesDAO, SmartnodesERC20,
-};
-use smartnodes_evm::deployment::DeployParams;
+use smartnodes_evm::deployment::{DeployParams, DeploymentPlan, Replacement};
 
 use super::World;
 
 /// One of our contracts with something taken away.
 #[derive(Deserialize)]
 pub struct Variant {
-    /// The contract's name.
-    contract: String,
     /// What was taken away.
     breaks: String,
-    /// Init code without the constructor's arguments.
-    bytecode: Bytes,
+    /// What takes the contract's place.
+    #[serde(flatten)]
+    replacement: Replacement,
 }
 
 impl Variant {
@@ -37,24 +32,11 @@ impl Variant {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Puts the variant's init code in the place of the contract's in the one transaction of a deployment that
-    /// creates it.
-    pub fn replace_in(&self, transactions: &mut [Bytes]) {
-        let original: &Bytes = match self.contract.as_str() {
-            "SmartnodesERC20" => &SmartnodesERC20::BYTECODE,
-            "SmartnodesCoordinator" => &SmartnodesCoordinator::BYTECODE,
-            "SmartnodesCore" => &SmartnodesCore::BYTECODE,
-            "SmartnodesDAO" => &SmartnodesDAO::BYTECODE,
-            other => panic!("{other} has no variants"),
-        };
-        let mut replaced = 0;
-        for transaction in transactions {
-            if let Some(arguments) = transaction.strip_prefix(original.as_ref()) {
-                *transaction = [self.bytecode.as_ref(), arguments].concat().into();
-                replaced += 1;
-            }
-        }
-        assert_eq!(replaced, 1, "the plan creates {} once", self.contract);
+    /// Puts the variant in the place of the contract.
+    pub fn replace_in(&self, plan: &mut DeploymentPlan) {
+        self.replacement
+            .apply(plan)
+            .expect("the plan creates the contract");
     }
 }
 

@@ -172,7 +172,7 @@ impl World {
         let mut plan = DeploymentPlan::new(&params, deployer.address(), 0, config.chain_id)
             .expect("good parameters");
         if let Some(variant) = variant {
-            variant.replace_in(&mut plan.transactions);
+            variant.replace_in(&mut plan);
         }
         let planned = plan.deployment.clone();
         let rich = validators

@@ -15,6 +15,7 @@ use super::{
     journal::{Attempt, Entry, Pending},
     nonces::{NonceOwner, filler_key},
 };
+use crate::failpoint::sometimes;
 
 /// The part of both fees that is added when a transaction is sent again: 12.5 %. Pools ask for 10 %.
 const FEE_BUMP_DIVISOR: u128 = 8;
@@ -95,6 +96,7 @@ impl ChainClient {
             attempts: Vec::new(),
         };
         let attempt = self.sign(&pending, max_fee, priority_fee)?;
+        sometimes!("chain/nonce-filled");
         warn!(nonce, hash = %attempt.hash, "a nonce below waiting transactions is free, filling it");
         pending.attempts.push(attempt);
         let key = filler_key(self.inner.scope, nonce);
@@ -139,6 +141,7 @@ impl ChainClient {
         let priority_fee = raised(last.priority_fee).max(market.1);
         let max_fee = raised(last.max_fee).max(market.0).max(priority_fee);
         let attempt = self.sign(pending, max_fee, priority_fee)?;
+        sometimes!("chain/fees-raised");
         info!(what = pending.what, nonce = pending.nonce, hash = %attempt.hash, max_fee, "raising the fees");
         pending.attempts.push(attempt);
         self.inner

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{client::ChainClient, error::ChainError, journal::Pending, views::Head};
+use crate::failpoint::sometimes;
 
 /// An endpoint whose latest block is this much older (seconds) than that of the others lags.
 const LAG_SECONDS: u64 = 60;
@@ -61,6 +62,7 @@ impl Endpoints {
             .current
             .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
         if from != to && moved.is_ok() {
+            sometimes!("chain/endpoint-left");
             info!(
                 from,
                 to, "another RPC endpoint is asked (places in chain.rpc, from 0)"
@@ -131,6 +133,7 @@ impl ChainClient {
                 entry.filter(|head| head.timestamp + LAG_SECONDS < reference.timestamp)
             {
                 let behind = reference.timestamp - head.timestamp;
+                sometimes!("chain/endpoint-lags");
                 warn!(place, block = head.number, behind, "an RPC endpoint lags");
                 *entry = None;
             }
@@ -297,6 +300,7 @@ impl ChainClient {
                 .is_some_and(|story| 2 * supporters(story) > answers)
         });
         let Some(majority) = place.and_then(|place| stories[place].as_ref()) else {
+            sometimes!("chain/contradiction");
             return Err(ChainError::Contradiction {
                 block: number,
                 answers,

@@ -8,6 +8,7 @@ use super::{
     journal::{Entry, Mined},
     nonces::NonceOwner,
 };
+use crate::failpoint::sometimes;
 
 /// A transaction this many blocks deep is final here. Rollups give up blocks that their data layer does not confirm,
 /// which takes them minutes.
@@ -89,6 +90,7 @@ impl ChainClient {
                 owner.undoable.remove(&nonce);
             }
             None => {
+                sometimes!("chain/confirmed-undone");
                 warn!(
                     what = pending.what,
                     nonce, "a reorganisation undid a confirmed transaction, sending it again"

@@ -29,7 +29,7 @@ use super::{
     journal::{Entry, Mined, Pending},
     nonces::NonceOwner,
 };
-use crate::failpoint::fail_point;
+use crate::failpoint::{fail_point, sometimes};
 
 /// How many blocks beyond the confirmations must pass before a nonce that is used, and by none of ours as far as the
 /// endpoints say, is given up: receipts may lag behind, and to send a thing twice would be worse than to wait.
@@ -178,6 +178,7 @@ impl ChainClient {
                         .saturating_add(TAKEN_NONCE_BLOCKS)
                     && !self.known_anywhere(&pending).await
                 {
+                    sometimes!("chain/nonce-taken");
                     warn!(
                         what = pending.what,
                         nonce, "another transaction used the nonce, starting again"
@@ -189,6 +190,7 @@ impl ChainClient {
             } else {
                 taken_since = None;
                 if pushed_at.elapsed() >= settings.receipt_timeout {
+                    sometimes!("chain/not-included");
                     // The endpoint may take transactions and keep them to itself.
                     if let Some((place, _)) = self.inner.endpoints.current() {
                         self.inner.endpoints.leave(place);
@@ -227,6 +229,7 @@ impl ChainClient {
                 None => return Ok(None),
             };
             let Some((block, receipt)) = self.receipt_of(&pending).await? else {
+                sometimes!("chain/undone");
                 warn!(
                     what = pending.what,
                     nonce = pending.nonce,
@@ -268,6 +271,7 @@ impl ChainClient {
             return Ok(Ok(mined));
         }
         let reason = self.replay(pending, &mined).await?;
+        sometimes!("chain/failed");
         warn!(what = pending.what, hash = %mined.hash, block, reason, "transaction failed");
         self.inner.journal.close(key)?;
         owner.forget(pending.nonce, key);

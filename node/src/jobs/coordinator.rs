@@ -14,6 +14,7 @@ use super::coordination::Job;
 use super::receipt::{TaskDone, Work};
 use super::recruit::{self, Recruiting};
 use super::{Delivery, FREE_JOBS_PER_ROUND, JobRequest, JobStatus, Shape};
+use crate::failpoint::sometimes;
 use crate::p2p::records::JobPhase;
 use crate::p2p::wire::Refusal;
 use crate::roles::context::Peer;
@@ -89,6 +90,7 @@ fn check_quota(validator: &Validator, request: &JobRequest, round: u64) -> Resul
     let open = validator.coordination.free_jobs(request.user, round);
     let receipted = validator.ledger().free_jobs(request.user, round);
     if open + receipted >= FREE_JOBS_PER_ROUND {
+        sometimes!("job/over-quota");
         return Err(Refusal::Invalid(format!(
             "{} has had its {FREE_JOBS_PER_ROUND} free jobs of round {round}; escrow a payment, or wait for the next round",
             request.user
@@ -106,6 +108,7 @@ pub(crate) fn call_off(validator: &Validator, user: &Peer, id: B256) -> Result<(
     if job.request.body.user != user.wallet {
         return Err(Refusal::NotFound);
     }
+    sometimes!("job/called-off");
     validator
         .coordination
         .give_up(id, CALLED_OFF)
@@ -264,6 +267,7 @@ async fn step(validator: &Validator, id: B256) -> Result<Step, Unbelieved> {
     let late = (round >= job.round + DEADLINE_ROUNDS)
         .then(|| format!("not done within {DEADLINE_ROUNDS} rounds"));
     if let Some(reason) = hopeless.or(late) {
+        sometimes!("job/failed");
         warn!(job = %id, reason, "job failed");
         validator.coordination.give_up(id, &reason)?;
         return Ok(Step::Progress);

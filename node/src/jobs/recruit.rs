@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use super::coordination::KeptAnswer;
 use super::receipt::{Answer, ReceiptError, TaskDone, Work, WorkKind, WorkOrder, verify_answer};
 use super::{JobRequest, REPLICATION_MAX};
+use crate::failpoint::sometimes;
 use crate::p2p::wire::{Request, Response};
 use crate::roles::context::Peer;
 use crate::roles::validator::{Unbelieved, Validator};
@@ -178,6 +179,7 @@ impl Recruiting<'_> {
     /// Verifies in full what the workers disagree about. Whether something false was found.
     async fn settle_dispute(&self, answers: Vec<KeptAnswer>) -> Result<bool, Unbelieved> {
         let (job, task) = (self.job, self.index);
+        sometimes!("job/disputed");
         warn!(%job, task, "workers disagree: their results are verified in full");
         let domain = &self.validator.ctx.domain;
         let mut verdicts: BTreeMap<B256, bool> = BTreeMap::new();
@@ -224,6 +226,7 @@ pub(super) async fn accuse(
     answer: Answer,
     task: Task,
 ) -> Result<(), Unbelieved> {
+    sometimes!("job/false-result");
     let round = validator.ctx.chain.round_status().await?.round;
     validator.issue(round, Work::Fault { answer, task }).await
 }
@@ -247,10 +250,12 @@ pub(super) async fn order_work(
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             Ok(Response::Working) => {
+                sometimes!("job/not-in-time");
                 warn!(worker = %worker.wallet, order = ?order.kind, "not done in time");
                 return None;
             }
             Ok(_) => {
+                sometimes!("job/order-refused");
                 debug!(worker = %worker.wallet, order = ?order.kind, "no result");
                 return None;
             }

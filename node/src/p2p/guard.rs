@@ -15,6 +15,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
 use super::score::{Offence, Scores};
+use crate::failpoint::sometimes;
 
 /// Connections from one address that are being negotiated at once.
 const PENDING_PER_IP_MAX: usize = 16;
@@ -54,6 +55,7 @@ impl Guard {
     pub(super) fn hold(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
         let banned = self.scores.hold(peer, offence, now);
         if banned {
+            sometimes!("peer/banned");
             self.to_close.push_back(peer);
             if let Some(waker) = self.waker.take() {
                 waker.wake();

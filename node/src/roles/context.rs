@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::directory::KnownValidators;
 use crate::chain::{ChainClient, ChainError};
 use crate::clock::ChainClock;
+use crate::failpoint::sometimes;
 use crate::identity::{Identity, peer_key_hash};
 use crate::node::NodeConfig;
 use crate::p2p::handshake::{
@@ -266,6 +267,7 @@ impl Context {
             // Neither the network nor the chain failing says anything about the peer.
             Err(PeerError::Request(_) | PeerError::Chain(_)) => {}
             Err(error) => {
+                sometimes!("peer/refused");
                 self.remember_refusal(id, error.to_string());
                 if matches!(error, PeerError::Handshake(error) if error.is_false()) {
                     self.network.report(id, Offence::FalseStatement).await;
@@ -350,6 +352,7 @@ impl Context {
             Err(PeerError::Request(_) | PeerError::Chain(_)) if age < round_seconds => return,
             Err(error) => error,
         };
+        sometimes!("peer/lost-role");
         info!(peer = %peer.id, wallet = %peer.wallet, %error, "peer has lost its role");
         self.forget(&peer.id);
         self.network.set_standing(peer.id, None).await;

@@ -9,6 +9,7 @@ use tracing::{debug, info};
 
 use super::context::{Context, Peer};
 use crate::chain::{ChainError, Intent, JobState};
+use crate::failpoint::sometimes;
 use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
@@ -259,6 +260,7 @@ impl User {
                         }
                     }
                     if heard.elapsed() > PATIENCE {
+                        sometimes!("user/other-validator");
                         admitted_by = None;
                     }
                 }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use crate::chain::{ChainError, JobState};
-use crate::failpoint::fail_point;
+use crate::failpoint::{fail_point, sometimes};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
 use crate::jobs::{Coordination, challenges, coordinator, sync};
@@ -181,6 +181,7 @@ impl Validator {
         match self.take(receipt).await {
             Ok(_) => MessageAcceptance::Accept,
             Err(error) if error.is_conclusive() => {
+                sometimes!("receipt/refused");
                 warn!(%error, "gossiped receipt refused");
                 MessageAcceptance::Reject
             }

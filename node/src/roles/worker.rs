@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::context::{Context, Peer, workload_of};
+use crate::failpoint::sometimes;
 use crate::jobs::receipt::{Answer, WorkKind, WorkOrder, challenge_task};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
@@ -202,6 +203,7 @@ impl Worker {
         let now = Instant::now();
         busy.retain(|_, until| until.is_none_or(|until| until > now));
         if !busy.contains_key(&place) && busy.len() >= self.ctx.config.capacity as usize {
+            sometimes!("worker/busy");
             return Err(Refusal::Busy);
         }
         busy.entry(place)
@@ -219,6 +221,7 @@ impl Worker {
         self.check(validator, &order)?;
         let id = order.digest(&self.ctx.domain);
         if let Some(answer) = self.kept(id)? {
+            sometimes!("worker/asked-again");
             self.free(&order);
             return Ok(Response::Work(Box::new(answer)));
         }

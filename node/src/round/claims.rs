@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use super::payloads::distribution_payload;
 use super::timing::Timing;
 use crate::chain::{ChainError, Distribution, Intent};
+use crate::failpoint::sometimes;
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::roles::context::Context;
@@ -181,6 +182,7 @@ async fn claim(ctx: &Context, id: u64) -> Result<Ended, ClaimError> {
     }
     match fetch_proof(ctx, id, &distribution).await? {
         None => {
+            sometimes!("claim/no-share");
             info!(distribution = id, "no share in this distribution");
             Ok(Ended { root, share: false })
         }
@@ -224,6 +226,7 @@ async fn fetch_proof(
                 ) {
                     return Ok(Some((capacity, proof)));
                 }
+                sometimes!("claim/bad-proof");
                 warn!(validator = %peer.wallet, distribution = id, "the proof does not hold");
                 unknown += 1;
             }

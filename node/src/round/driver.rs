@@ -15,7 +15,7 @@ use super::payloads::{Found, find_payload, stored_payload};
 use super::settle::{SettleError, catch_up};
 use super::timing::Timing;
 use crate::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
-use crate::failpoint::fail_point;
+use crate::failpoint::{fail_point, sometimes};
 use crate::jobs::sync;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::Record;
@@ -117,6 +117,7 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
                 open_round(validator, &status, &timing).await?;
             } else {
                 // What an update that is executed, but not settled here, pays for could be paid for again.
+                sometimes!("round/behind");
                 info!(
                     round = status.round,
                     settled = settled.distribution_id,
@@ -219,6 +220,7 @@ async fn vote_as_written(
             Ok(true)
         }
         None => {
+            sometimes!("round/vote-void");
             warn!(round = status.round, proposal = %written.hash, "the vote is void: its proposal is gone");
             consider(validator, status, timing, proposals).await
         }
@@ -246,10 +248,12 @@ async fn consider(
         let payload = match find_payload(validator, proposal.hash, proposal.creator).await? {
             Found::Here(payload) => payload,
             Found::Nowhere => {
+                sometimes!("round/payload-missing");
                 info!(round = status.round, proposal = %proposal.hash, "no vote yet: the payload is not there");
                 continue;
             }
             Found::Refused(error) => {
+                sometimes!("round/payload-refused");
                 warn!(round = status.round, proposal = %proposal.hash, creator = %proposal.creator, objection = %error, "no vote");
                 continue;
             }
@@ -267,6 +271,7 @@ async fn consider(
                 return Ok(true);
             }
             Err(objection) => {
+                sometimes!("round/no-vote");
                 warn!(round = status.round, proposal = %proposal.hash, creator = %proposal.creator, %objection, "no vote");
             }
         }
@@ -344,6 +349,7 @@ async fn may_propose(
     let my_time = match drawn.iter().position(|wallet| *wallet == me) {
         Some(place) => status.opened_at + place as u64 * timing.stagger_seconds,
         None => {
+            sometimes!("round/not-drawn");
             let rank = rank(validator, status).await?;
             status.opened_at + timing.takeover_seconds + rank * timing.stagger_seconds
         }
@@ -452,6 +458,7 @@ async fn execute(
             if ctx.clock.now() < proposal.created_at + status.update_interval / 16 + turn {
                 continue;
             }
+            sometimes!("round/execution-taken-over");
         }
         let Found::Here(payload) = find_payload(validator, proposal.hash, proposal.creator).await?
         else {

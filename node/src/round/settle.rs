@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::payloads::{Found, distribution_key, find_payload};
 pub use super::payloads::{distribution_payload, stored_payload};
 use crate::chain::{ChainError, ExecutedUpdate};
+use crate::failpoint::sometimes;
 use crate::roles::validator::Validator;
 use crate::store::{StoreError, Table};
 
@@ -190,6 +191,7 @@ async fn unsettle_dropped(
                 .ledger()
                 .unsettle(&payload.body.payload.receipts, entry.distribution_id)?;
         }
+        sometimes!("settle/undone");
         validator.claims.forget(entry.distribution_id);
         tail.pop();
         warn!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{Check, MomentValue};
+use super::{Check, LastsValue, MomentValue};
 use crate::spot::Spot;
 use crate::units::{Rate, Span};
 use crate::{
@@ -43,10 +43,10 @@ pub(super) struct FaultTable {
     pass: Option<Spot<u64>>,
     /// Which host must pass it, if not the one that is struck.
     by_host: Option<Spot<String>>,
-    /// Of crash and restart-loop: how long the process is down.
-    down_for: Option<Spot<MomentValue>>,
-    /// How long it lasts.
-    lasts: Option<Spot<MomentValue>>,
+    /// Of crash and restart-loop: how long the process is down; a crash may last "forever".
+    down_for: Option<Spot<LastsValue>>,
+    /// How long it lasts; a partition may last "forever".
+    lasts: Option<Spot<LastsValue>>,
     /// It may turn out to affect nothing, which is a violation otherwise.
     may_miss: Option<bool>,
     /// Of crash: whether unsynced writes are "lost" or "torn".
@@ -168,6 +168,13 @@ impl Check<'_> {
             && lasts.latest().is_zero()
         {
             return self.refuse(span.span(), "a fault lasts longer than nothing");
+        }
+        if let Some(span) = table.down_for.as_ref().or(table.lasts.as_ref())
+            && lasts == Moment::FOREVER
+            && !["crash", "partition"].contains(&name)
+        {
+            let message = format!("a {name} has an end: only a crash or a partition is for ever");
+            return self.refuse(span.span(), message);
         }
         Ok(Fault {
             kind: self.kind(spot, scenario)?,
@@ -311,7 +318,11 @@ impl Check<'_> {
         }
         match (&table.at, &table.round, &table.point) {
             (Some(at), None, None) => {
-                let at_most = at.as_ref().0.latest().saturating_add(lasts.latest());
+                let latest = at.as_ref().0.latest();
+                let at_most = match lasts {
+                    Moment::FOREVER => latest,
+                    _ => latest.saturating_add(lasts.latest()),
+                };
                 if at_most >= scenario.deadline {
                     let message = format!(
                         "the fault could last beyond the deadline of {:?}",

@@ -60,6 +60,8 @@ pub struct Stage {
     pub points: Points,
     /// The round that was opened last.
     pub rounds: watch::Receiver<u64>,
+    /// Whether what has no end of its own is to end now.
+    pub healed: watch::Receiver<bool>,
     /// Where a fault without effect is told.
     pub violations: Violations,
 }
@@ -74,9 +76,17 @@ enum Progress {
     Over(Struck),
 }
 
+/// A fault of the run.
+struct Entry {
+    strike: Strike,
+    progress: Progress,
+    /// Ends it, if it has no end of its own.
+    heal: watch::Sender<bool>,
+}
+
 /// The faults of a run. Clones share them.
 #[derive(Clone)]
-pub struct Faults(Arc<Mutex<Vec<(Strike, Progress)>>>);
+pub struct Faults(Arc<Mutex<Vec<Entry>>>);
 
 impl Faults {
     /// Lets all strikes loose, from now as the start of the run.
@@ -85,13 +95,20 @@ impl Faults {
             Start::At(_) => Progress::Timed,
             Start::Round { .. } | Start::Point { .. } => Progress::Waiting,
         };
-        let entries = strikes
-            .iter()
-            .map(|strike| (strike.clone(), progress(strike)));
+        let entries = strikes.iter().map(|strike| Entry {
+            strike: strike.clone(),
+            progress: progress(strike),
+            heal: watch::channel(false).0,
+        });
         let faults = Faults(Arc::new(Mutex::new(entries.collect())));
         let start = Instant::now();
         for (index, strike) in strikes.into_iter().enumerate() {
-            let (faults, stage) = (faults.clone(), stage.clone());
+            let healed = faults.lock()[index].heal.subscribe();
+            let faults = faults.clone();
+            let stage = Stage {
+                healed,
+                ..stage.clone()
+            };
             // Armed before the first host runs.
             let begun = begin(&strike, &stage, start);
             tokio::spawn(async move {
@@ -120,18 +137,49 @@ impl Faults {
         faults
     }
 
-    /// Whether a fault is under way or its time will come.
+    /// Whether a fault is under way or its time will come, those aside that have no end of their own.
     pub fn are_open(&self) -> bool {
+        self.lock().iter().any(|entry| match entry.progress {
+            Progress::Timed => true,
+            Progress::Going => entry.strike.lasts < Duration::MAX,
+            Progress::Waiting | Progress::Over(_) => false,
+        })
+    }
+
+    /// The faults under way that have no end of their own, by their numbers.
+    pub fn lasting(&self) -> Vec<(usize, Strike)> {
         let entries = self.lock();
-        let mut progress = entries.iter().map(|(_, progress)| progress);
-        progress.any(|p| matches!(p, Progress::Timed | Progress::Going))
+        let lasting = entries.iter().enumerate().filter(|(_, entry)| {
+            matches!(entry.progress, Progress::Going) && entry.strike.lasts == Duration::MAX
+        });
+        lasting
+            .map(|(number, entry)| (number, entry.strike.clone()))
+            .collect()
+    }
+
+    /// Ends one of [`Faults::lasting`].
+    pub fn heal(&self, number: usize) {
+        if let Some(entry) = self.lock().get(number) {
+            entry.heal.send_replace(true);
+        }
+    }
+
+    /// Ends what has no end of its own, so that it can be told what it did.
+    pub async fn end_lasting(&self) {
+        while let lasting @ [_, ..] = self.lasting().as_slice() {
+            lasting.iter().for_each(|(number, _)| self.heal(*number));
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// What the faults did, in the order of time. One that waited in vain is a violation, unless it may.
     pub fn finish(&self, violations: &Violations) -> Vec<Struck> {
         let entries = self.lock();
         let mut struck = Vec::new();
-        for (strike, progress) in entries.iter() {
+        for Entry {
+            strike, progress, ..
+        } in entries.iter()
+        {
             match progress {
                 Progress::Over(what) => struck.push(what.clone()),
                 // Where the run ended early, on a violation.
@@ -148,12 +196,12 @@ impl Faults {
     }
 
     fn set(&self, index: usize, progress: Progress) {
-        if let Some((_, entry)) = self.lock().get_mut(index) {
-            *entry = progress;
+        if let Some(entry) = self.lock().get_mut(index) {
+            entry.progress = progress;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Strike, Progress)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

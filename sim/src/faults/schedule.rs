@@ -63,7 +63,7 @@ pub struct Strike {
     pub against: BTreeSet<Place>,
     /// When.
     pub start: Start,
-    /// For how long.
+    /// For how long; [`Duration::MAX`]: until the run ends, or is healed to see whether it then converges.
     pub lasts: Duration,
     /// How long a process of a restart loop runs between two crashes.
     pub up_for: Duration,

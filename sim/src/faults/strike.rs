@@ -79,6 +79,23 @@ pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> S
     }
 }
 
+/// Waits for the end of a strike.
+async fn last(strike: &Strike, stage: &Stage) {
+    if strike.lasts < Duration::MAX {
+        return sleep(strike.lasts).await;
+    }
+    // Nobody heals any more where the run has ended.
+    if stage
+        .healed
+        .clone()
+        .wait_for(|healed| *healed)
+        .await
+        .is_err()
+    {
+        std::future::pending().await
+    }
+}
+
 async fn crash(
     strike: &Strike,
     stage: &Stage,
@@ -99,7 +116,7 @@ async fn crash(
             if let Some(writes_lost) = lost {
                 info!(%host, writes_lost, "crash");
             }
-            sleep(strike.lasts).await;
+            last(strike, stage).await;
             info!(%host, "restart");
             target.start();
             lost
@@ -161,7 +178,7 @@ async fn rule(
         effect,
     };
     let number = stage.net.add_rule(rule);
-    sleep(strike.lasts).await;
+    last(strike, stage).await;
     let touched = stage.net.remove_rule(number);
     (
         touched,

@@ -17,6 +17,8 @@ const GENESIS_EACH: u128 = 1_000_000 * 10u128.pow(18);
 const EMISSION_PER_HOUR: (u128, u128) = (5_625 * 10u128.pow(18), 420 * 10u128.pow(18));
 /// Length of an era in seconds.
 const ERA_SECONDS: u64 = 365 * 24 * 60 * 60;
+/// Challenges after which a worker must have been paid for one.
+const SURELY_PAID: u64 = 3;
 /// Parts of a distribution, in per cent: the workers'.
 const WORKERS_PERCENT: u128 = 85;
 
@@ -68,6 +70,11 @@ pub struct Books {
     last_executed_round: u64,
     rounds_opened: u64,
     last_opened_round: u64,
+    /// Challenges that each worker had done when the last update was executed, and the one before it.
+    done_by_last: BTreeMap<Address, u64>,
+    done_before_last: BTreeMap<Address, u64>,
+    /// How often each invariant was checked.
+    checks: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,14 +105,18 @@ struct Round {
     votes: BTreeMap<Address, B256>,
 }
 
-/// Collects the rules that one transaction breaks.
+/// Collects the rules that one transaction is checked for, and those that it breaks.
 #[derive(Default)]
-struct Broke(Vec<Broken>);
+struct Broke {
+    broken: Vec<Broken>,
+    checks: Vec<&'static str>,
+}
 
 impl Broke {
     fn unless(&mut self, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
+        self.checks.push(invariant);
         if !holds {
-            self.0.push((invariant, detail()));
+            self.broken.push((invariant, detail()));
         }
     }
 }
@@ -130,6 +141,9 @@ impl Books {
             last_executed_round: 0,
             rounds_opened: 0,
             last_opened_round: 0,
+            done_by_last: BTreeMap::new(),
+            done_before_last: BTreeMap::new(),
+            checks: BTreeMap::new(),
         }
     }
 
@@ -197,7 +211,29 @@ impl Books {
         broke.unless(minted == explained, "supply", || {
             format!("minted {minted}, of which {explained} is explained")
         });
-        broke.0
+        for invariant in broke.checks {
+            *self.checks.entry(invariant).or_default() += 1;
+        }
+        broke.broken
+    }
+
+    /// Workers that had done several challenges a whole round before the last update, and were never paid. (A single one
+    /// may have been lost with its validator or worker.)
+    pub fn unpaid(&self) -> Vec<Address> {
+        let done = self.done_before_last.iter();
+        done.filter(|(worker, challenges)| {
+            **challenges >= SURELY_PAID && !self.claimed_capacity.contains_key(*worker)
+        })
+        .map(|(worker, _)| *worker)
+        .collect()
+    }
+
+    /// How often each invariant was checked.
+    pub fn checks(&self) -> BTreeMap<String, u64> {
+        let checks = self.checks.iter();
+        checks
+            .map(|(name, times)| ((*name).to_owned(), *times))
+            .collect()
     }
 
     fn job(&mut self, event: &Seen, broke: &mut Broke) {
@@ -364,6 +400,8 @@ impl Books {
             },
         );
         self.last_executed_round = self.last_executed_round.max(number);
+        let done = self.truth.challenges();
+        self.done_before_last = std::mem::replace(&mut self.done_by_last, done);
         let last = self.distributions.len() as u64;
         broke.unless(id == last, "distribution-ids-without-gaps", || {
             format!("round {number} names {id}, made {last}")
@@ -524,7 +562,7 @@ impl Books {
             balances.last_distribution,
             ids,
         );
-        broke.0
+        broke.broken
     }
 
     /// What has been counted.
@@ -538,6 +576,7 @@ impl Books {
                 .map(|d| d.capacity.saturating_sub(d.claimed_capacity))
                 .sum(),
             open_jobs: self.open_jobs.len() as u64,
+            required_approvals: self.required(self.members.len() as u64),
             rounds_opened: self.rounds_opened,
             last_round: self.last_opened_round,
         }

@@ -119,6 +119,7 @@ fn an_honest_story_breaks_nothing() {
             claims: 1,
             unclaimed_capacity: 40,
             open_jobs: 0,
+            required_approvals: 2,
             rounds_opened: 1,
             last_round: 1,
         }

@@ -3,6 +3,10 @@
 use alloy::primitives::{Address, B256, Log, U256};
 use alloy::sol;
 use alloy::sol_types::{SolCall, SolEvent};
+use smartnodes_evm::bindings::SmartnodesCoordinator::SmartnodesCoordinatorEvents;
+use smartnodes_evm::bindings::SmartnodesCore::SmartnodesCoreEvents;
+use smartnodes_evm::bindings::SmartnodesDAO::SmartnodesDAOEvents;
+use smartnodes_evm::bindings::SmartnodesERC20::SmartnodesERC20Events;
 use smartnodes_evm::deployment::Deployment;
 
 sol! {
@@ -90,6 +94,51 @@ pub enum Seen {
     },
     /// The call that executes an update: what it settles.
     ExecuteCall { capacity: U256, jobs: Vec<B256> },
+}
+
+/// The events that the contracts can emit, as `Contract.Event`.
+pub fn names() -> Vec<String> {
+    let signatures = [
+        ("SmartnodesERC20", SmartnodesERC20Events::SIGNATURES),
+        ("SmartnodesCore", SmartnodesCoreEvents::SIGNATURES),
+        (
+            "SmartnodesCoordinator",
+            SmartnodesCoordinatorEvents::SIGNATURES,
+        ),
+        ("SmartnodesDAO", SmartnodesDAOEvents::SIGNATURES),
+    ];
+    let named = signatures.into_iter().flat_map(|(contract, signatures)| {
+        let names = signatures
+            .iter()
+            .filter_map(|signature| signature.split('(').next());
+        names.map(move |name| format!("{contract}.{name}"))
+    });
+    named.collect()
+}
+
+/// Which of [`names`] a log is, if any.
+pub(super) fn name(deployment: &Deployment, log: &Log) -> Option<String> {
+    let topic = log.topics().first()?.0;
+    let (contract, name) = match log.address {
+        a if a == deployment.token => (
+            "SmartnodesERC20",
+            SmartnodesERC20Events::name_by_selector(topic)?,
+        ),
+        a if a == deployment.core => (
+            "SmartnodesCore",
+            SmartnodesCoreEvents::name_by_selector(topic)?,
+        ),
+        a if a == deployment.coordinator => (
+            "SmartnodesCoordinator",
+            SmartnodesCoordinatorEvents::name_by_selector(topic)?,
+        ),
+        a if a == deployment.dao => (
+            "SmartnodesDAO",
+            SmartnodesDAOEvents::name_by_selector(topic)?,
+        ),
+        _ => return None,
+    };
+    Some(format!("{contract}.{name}"))
 }
 
 /// What a transaction did: its call first, then its logs in their order. Logs of other contracts are passed over, as

@@ -14,6 +14,8 @@ pub mod books;
 mod events;
 pub mod truth;
 
+pub use events::names as event_names;
+
 use std::collections::BTreeMap;
 
 use alloy::eips::BlockId;
@@ -42,6 +44,8 @@ pub struct Tally {
     pub unclaimed_capacity: u128,
     /// Jobs whose payment is in escrow.
     pub open_jobs: u64,
+    /// Validators that must approve a proposal in the set as it is now.
+    pub required_approvals: u64,
     /// Rounds that have been opened.
     pub rounds_opened: u64,
     /// The number of the one that was opened last; 0 if none was.
@@ -57,6 +61,8 @@ pub struct Oracle {
     history: Option<BTreeMap<u64, Books>>,
     /// Blocks in which a wallet has done something with the contracts, by wallet, contract and hash of the call.
     done: BTreeMap<(Address, Address, B256), u64>,
+    /// How often the contracts emitted each event.
+    events: BTreeMap<String, u64>,
 }
 
 impl Oracle {
@@ -73,6 +79,7 @@ impl Oracle {
             violations,
             history: None,
             done: BTreeMap::new(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -133,6 +140,11 @@ impl Oracle {
             if let (Some((from, data)), Some(to)) = (&input, receipt.to) {
                 self.once(*from, to, data, number);
             }
+            for log in receipt.inner.logs() {
+                if let Some(name) = events::name(&self.deployment, &log.inner) {
+                    *self.events.entry(name).or_default() += 1;
+                }
+            }
             let logs = receipt.inner.logs().iter().map(|log| &log.inner);
             let seen = events::decode(
                 &self.deployment,
@@ -182,6 +194,21 @@ impl Oracle {
     /// What has been counted so far.
     pub fn tally(&self) -> Tally {
         self.books.tally()
+    }
+
+    /// How often the contracts emitted each event, in blocks that were undone too.
+    pub fn events(&self) -> BTreeMap<String, u64> {
+        self.events.clone()
+    }
+
+    /// Workers that should have been paid by now, and were not. To be asked when everything is claimed.
+    pub fn unpaid(&self) -> Vec<Address> {
+        self.books.unpaid()
+    }
+
+    /// How often each invariant was checked.
+    pub fn checks(&self) -> BTreeMap<String, u64> {
+        self.books.checks()
     }
 
     fn balances(&self, chain: &Chain) -> Result<Balances, smartnodes_evm::chain::ChainError> {

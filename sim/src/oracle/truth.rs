@@ -21,6 +21,8 @@ pub struct Truth(Arc<Mutex<Work>>);
 struct Work {
     /// Capacity that each worker account has computed.
     capacity: BTreeMap<Address, u128>,
+    /// Challenges that each worker account has done.
+    challenges: BTreeMap<Address, u64>,
     /// Orders counted already: a result that is given twice was computed once.
     orders: BTreeSet<B256>,
     /// Tasks of jobs that have been computed.
@@ -64,6 +66,9 @@ impl Truth {
         let mut work = self.lock();
         if work.orders.insert(order) {
             *work.capacity.entry(worker).or_default() += capacity;
+            if job.is_none() {
+                *work.challenges.entry(worker).or_default() += 1;
+            }
         }
         if let Some((job, task)) = job {
             work.tasks.entry(job).or_default().insert(task);
@@ -87,6 +92,11 @@ impl Truth {
             .get(&worker)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// Challenges that each worker has done so far.
+    pub fn challenges(&self) -> BTreeMap<Address, u64> {
+        self.lock().challenges.clone()
     }
 
     /// Why a job is not really done, or `None` if it is.

@@ -1,10 +1,13 @@
-//! What a sweep has reached: which faults really struck, which fail points were passed, and what never happened.
+//! What a sweep has reached: which faults really struck, which fail points were passed, which states the nodes and the
+//! contracts came to, and what never happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use smartnodes_node::failpoint::SOMETIMES;
 use smartnodes_scenarios::SwarmKind;
 
+use crate::oracle;
 use crate::run::{Outcome, Record};
 
 /// What the runs of a sweep have reached.
@@ -14,8 +17,16 @@ pub struct Coverage {
     pub faults: BTreeMap<String, Reached>,
     /// For each fail point, how often it was passed.
     pub points: BTreeMap<String, Reached>,
+    /// For each rare state that the node names, how often a node came to it.
+    pub states: BTreeMap<String, Reached>,
+    /// For each event of the contracts, how often it was emitted.
+    pub events: BTreeMap<String, Reached>,
+    /// For each invariant of the oracle, how often it was checked.
+    pub checks: BTreeMap<String, Reached>,
     /// For each invariant that did not hold, in how many runs.
     pub violated: BTreeMap<String, u64>,
+    /// What no run has reached.
+    pub never: Never,
 }
 
 /// How often something happened.
@@ -27,6 +38,28 @@ pub struct Reached {
     pub times: u64,
     /// How often without effect.
     pub missed: u64,
+}
+
+/// What never happened, though it can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Never {
+    /// Kinds of fault that no run has felt.
+    pub faults: BTreeSet<String>,
+    /// States that no node came to.
+    pub states: BTreeSet<String>,
+    /// Events that no contract has emitted.
+    pub events: BTreeSet<String>,
+}
+
+impl Default for Never {
+    fn default() -> Self {
+        let owned = |name: &&str| (*name).to_owned();
+        Never {
+            faults: SwarmKind::ALL.iter().map(|(name, _)| owned(name)).collect(),
+            states: SOMETIMES.iter().map(owned).collect(),
+            events: oracle::event_names().into_iter().collect(),
+        }
+    }
 }
 
 impl Coverage {
@@ -43,35 +76,34 @@ impl Coverage {
             reached.runs += u64::from(times > missed);
             reached.times += times;
             reached.missed += missed;
+            if times > missed {
+                self.never.faults.remove(kind);
+            }
         }
         for (point, by_host) in &record.points {
-            let reached = self.points.entry(point.clone()).or_default();
-            reached.runs += 1;
-            reached.times += by_host.values().sum::<u64>();
+            reach(&mut self.points, point, by_host.values().sum());
+        }
+        for (state, times) in &record.states {
+            reach(&mut self.states, state, *times);
+            self.never.states.remove(state);
+        }
+        for (event, times) in &record.events {
+            reach(&mut self.events, event, *times);
+            self.never.events.remove(event);
+        }
+        for (invariant, times) in &record.checks {
+            reach(&mut self.checks, invariant, *times);
         }
         if record.outcome == Outcome::Violated {
-            let mut names: Vec<&str> = record
+            let names: BTreeSet<&str> = record
                 .violations
                 .iter()
                 .map(|v| v.invariant.as_str())
                 .collect();
-            names.sort_unstable();
-            names.dedup();
             for name in names {
                 *self.violated.entry(name.to_owned()).or_default() += 1;
             }
         }
-    }
-
-    /// Kinds of fault that no run has felt.
-    pub fn faults_never_felt(&self) -> Vec<&'static str> {
-        let felt = |kind: &str| {
-            self.faults
-                .get(kind)
-                .is_some_and(|reached| reached.runs > 0)
-        };
-        let kinds = SwarmKind::ALL.iter().map(|(name, _)| *name);
-        kinds.filter(|kind| !felt(kind)).collect()
     }
 
     /// In words, a line for each subject.
@@ -83,13 +115,19 @@ impl Coverage {
             });
             words.collect::<Vec<_>>().join(", ")
         };
+        let names = |never: &BTreeSet<String>| {
+            let names: Vec<&str> = never.iter().map(String::as_str).collect();
+            names.join(", ")
+        };
         let mut lines = vec![
             format!("faults struck: {}", list(&self.faults)),
-            format!(
-                "faults that no run has felt: {}",
-                self.faults_never_felt().join(", ")
-            ),
+            format!("faults that no run has felt: {}", names(&self.never.faults)),
             format!("fail points passed: {}", list(&self.points)),
+            format!("states reached: {}", list(&self.states)),
+            format!("states never reached: {}", names(&self.never.states)),
+            format!("events of the contracts: {}", list(&self.events)),
+            format!("events never emitted: {}", names(&self.never.events)),
+            format!("invariants checked: {}", list(&self.checks)),
         ];
         if !self.violated.is_empty() {
             let violated = self.violated.iter();
@@ -100,4 +138,10 @@ impl Coverage {
         }
         lines
     }
+}
+
+fn reach(reached: &mut BTreeMap<String, Reached>, name: &str, times: u64) {
+    let reached = reached.entry(name.to_owned()).or_default();
+    reached.runs += 1;
+    reached.times += times;
 }

@@ -7,7 +7,7 @@ mod parts;
 mod plan;
 
 pub use children::ChildError;
-pub use coverage::{Coverage, Reached};
+pub use coverage::{Coverage, Never, Reached};
 pub use parts::PartError;
 pub use plan::{Job, Seeds, Shard, jobs};
 
