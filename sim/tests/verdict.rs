@@ -12,8 +12,10 @@ fn a_network_that_lost_its_majority_cannot_go_on_and_does_when_a_core_is_healed(
         record["violations"][0]["invariant"], "ends-in-time",
         "{record}"
     );
-    assert_eq!(
-        record["violations"][0]["virtual_seconds"], 3600.0,
+    // What is seen while a core is healed does not count: the run ended at its deadline.
+    let ended = record["violations"][0]["virtual_seconds"].as_f64();
+    assert!(
+        (3600.0..3620.0).contains(&ended.expect("a time")),
         "{record}"
     );
     assert_eq!(
