@@ -68,7 +68,9 @@ impl Delay {
     pub fn reset(&mut self, duration: Duration) {
         let deadline = deadline_after(duration);
         if deadline < self.deadline {
-            // The timer that is set would fire too late: set another at the next poll.
+            // The timer that is set would fire too late: set another at the next poll, and let this one wake nobody.
+            self.disarm();
+            self.signal = Arc::default();
             self.sleep = None;
             self.armed = false;
         } else if let Some(sleep) = &mut self.sleep {
@@ -76,6 +78,18 @@ impl Delay {
             sleep.as_mut().reset(deadline);
         }
         self.deadline = deadline;
+    }
+
+    /// The runtime's timer may outlive the delay, since the simulator's queue cannot cancel. It must not wake a task that
+    /// waits for it no more: the task would look at all it has, and a connection that is looked at sends pings.
+    fn disarm(&self) {
+        drop(self.signal.task.take());
+    }
+}
+
+impl Drop for Delay {
+    fn drop(&mut self) {
+        self.disarm();
     }
 }
 

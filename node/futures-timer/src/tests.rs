@@ -126,3 +126,21 @@ async fn a_duration_beyond_the_clock_is_a_wait_without_end() {
     assert!(polled.is_pending());
     assert!(timeout(TICK, delay).await.is_err());
 }
+
+#[tokio::test]
+async fn a_delay_that_is_dropped_or_cut_short_wakes_nobody_at_its_old_time() {
+    let (count, waker) = counter();
+    let mut context = Context::from_waker(&waker);
+    let mut dropped = Box::pin(Delay::new(TICK));
+    assert!(dropped.as_mut().poll(&mut context).is_pending());
+    drop(dropped);
+
+    let mut short = pin!(Delay::new(TICK * 3));
+    assert!(short.as_mut().poll(&mut context).is_pending());
+    short.reset(TICK);
+    assert!(short.as_mut().poll(&mut context).is_pending());
+    sleep(TICK * 2).await;
+    assert!(short.as_mut().poll(&mut context) == Poll::Ready(()));
+    sleep(TICK * 3).await;
+    assert_eq!(count.0.load(Ordering::SeqCst), 1, "only the shorter time");
+}
