@@ -56,6 +56,7 @@ pub const SOMETIMES: &[&str] = &[
     "round/not-drawn",
     "round/payload-missing",
     "round/payload-refused",
+    "round/reactivated",
     "round/vote-void",
     "settle/undone",
     "user/other-validator",

@@ -15,6 +15,8 @@ pub struct Fault {
     pub when: When,
     /// For how long; zero where the kind is over at once, [`Moment::FOREVER`] where it is never over.
     pub lasts: Moment,
+    /// Of what strikes requests to the chain: which endpoint, from 1; `None`: all.
+    pub endpoint: Option<usize>,
     /// The fault may turn out to affect nothing. Otherwise that is a violation, since it would prove nothing.
     pub may_miss: bool,
 }
@@ -70,6 +72,24 @@ pub enum FaultKind {
         /// How long.
         sync_takes: Duration,
     },
+    /// While the process is down, one bit changes of what had been synced to its disk. Where the node refuses that disk
+    /// when it starts again, its operator starts it with an empty one.
+    BitFlip,
+    /// The clock by which the hosts live, which the chain's timestamps set, is wrong: blocks seem to them to be of another
+    /// time.
+    ClockSkew {
+        /// By how much; whole seconds.
+        by: Duration,
+        /// Slow rather than fast.
+        behind: bool,
+    },
+    /// The clock by which the hosts live goes wrong more and more while the fault lasts.
+    ClockDrift {
+        /// By how much when the fault ends; whole seconds.
+        by: Duration,
+        /// Slow rather than fast.
+        behind: bool,
+    },
     /// The chain endpoint does not answer the hosts.
     RpcOutage,
     /// The chain endpoint answers the hosts from the block that was the latest when the fault began.
@@ -98,6 +118,11 @@ pub enum FaultKind {
     },
     /// No block is made.
     SequencerStop,
+    /// The chain's time jumps, and goes on from there: time in which nothing happens is skipped.
+    TimeJump {
+        /// How far; whole seconds.
+        by: Duration,
+    },
     /// Blocks carry timestamps of the future.
     TimestampDrift {
         /// How far ahead.
@@ -231,10 +256,18 @@ pub enum SwarmKind {
     DiskSyncFails,
     /// [`FaultKind::DiskSlow`].
     DiskSlow,
+    /// [`FaultKind::BitFlip`].
+    BitFlip,
+    /// [`FaultKind::ClockSkew`].
+    ClockSkew,
+    /// [`FaultKind::ClockDrift`].
+    ClockDrift,
     /// [`FaultKind::RpcOutage`].
     RpcOutage,
     /// [`FaultKind::RpcStale`].
     RpcStale,
+    /// [`FaultKind::RpcLies`].
+    RpcLies,
     /// [`FaultKind::InclusionDelay`].
     InclusionDelay,
     /// [`FaultKind::DropTransactions`].
@@ -247,11 +280,13 @@ pub enum SwarmKind {
     SequencerStop,
     /// [`FaultKind::TimestampDrift`].
     TimestampDrift,
+    /// [`FaultKind::TimeJump`].
+    TimeJump,
 }
 
 impl SwarmKind {
     /// Every kind with its name in scenario files and records.
-    pub const ALL: [(&'static str, SwarmKind); 18] = [
+    pub const ALL: [(&'static str, SwarmKind); 23] = [
         ("crash", SwarmKind::Crash),
         ("torn-write", SwarmKind::TornWrite),
         ("restart-loop", SwarmKind::RestartLoop),
@@ -262,14 +297,19 @@ impl SwarmKind {
         ("disk-full", SwarmKind::DiskFull),
         ("disk-sync-fails", SwarmKind::DiskSyncFails),
         ("disk-slow", SwarmKind::DiskSlow),
+        ("bit-flip", SwarmKind::BitFlip),
+        ("clock-skew", SwarmKind::ClockSkew),
+        ("clock-drift", SwarmKind::ClockDrift),
         ("rpc-outage", SwarmKind::RpcOutage),
         ("rpc-stale", SwarmKind::RpcStale),
+        ("rpc-lies", SwarmKind::RpcLies),
         ("inclusion-delay", SwarmKind::InclusionDelay),
         ("drop-transactions", SwarmKind::DropTransactions),
         ("reorg", SwarmKind::Reorg),
         ("fee-spike", SwarmKind::FeeSpike),
         ("sequencer-stop", SwarmKind::SequencerStop),
         ("timestamp-drift", SwarmKind::TimestampDrift),
+        ("time-jump", SwarmKind::TimeJump),
     ];
 }
 
@@ -291,6 +331,9 @@ impl FaultKind {
             FaultKind::DiskFull => "disk-full",
             FaultKind::DiskSyncFails => "disk-sync-fails",
             FaultKind::DiskSlow { .. } => "disk-slow",
+            FaultKind::BitFlip => "bit-flip",
+            FaultKind::ClockSkew { .. } => "clock-skew",
+            FaultKind::ClockDrift { .. } => "clock-drift",
             FaultKind::RpcOutage => "rpc-outage",
             FaultKind::RpcStale => "rpc-stale",
             FaultKind::RpcLies => "rpc-lies",
@@ -299,6 +342,7 @@ impl FaultKind {
             FaultKind::Reorg { .. } => "reorg",
             FaultKind::FeeSpike { .. } => "fee-spike",
             FaultKind::SequencerStop => "sequencer-stop",
+            FaultKind::TimeJump { .. } => "time-jump",
             FaultKind::TimestampDrift { .. } => "timestamp-drift",
         }
     }

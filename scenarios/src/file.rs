@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::acts::ActTable;
+use self::endpoints::EndpointsValue;
 use self::faults::FaultTable;
 use self::moment::{LastsValue, MomentValue};
 use self::swarm::SwarmTable;
@@ -19,6 +21,8 @@ use crate::{
     ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Work,
 };
 
+mod acts;
+mod endpoints;
 mod faults;
 mod moment;
 mod swarm;
@@ -69,6 +73,8 @@ pub(crate) struct File {
     #[serde(default)]
     transfer: Vec<TransferTable>,
     #[serde(default)]
+    act: Vec<Spot<ActTable>>,
+    #[serde(default)]
     fault: Vec<Spot<FaultTable>>,
     swarm: Option<SwarmTable>,
 }
@@ -86,6 +92,10 @@ struct ChainTable {
     /// simulator is started.
     #[serde(default)]
     replaced: Vec<PathBuf>,
+    /// How long before the start of the run the contracts were deployed, in whole seconds; left out: just before it.
+    starts_at: Option<Spot<Span>>,
+    /// How many endpoints every host knows, or "each": one for each host; 1 if left out.
+    endpoints: Option<Spot<EndpointsValue>>,
 }
 
 #[derive(Deserialize, Default, JsonSchema)]
@@ -135,6 +145,8 @@ struct JobTable {
     payment: Option<Spot<Sno>>,
     /// It begins once this many updates have been executed.
     after_update: Option<Spot<u64>>,
+    /// So long after it has been admitted its user calls it off, and has its payment back in the end.
+    cancel_after: Option<Spot<Span>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -244,6 +256,7 @@ impl Check<'_> {
             misdeeds,
             users,
             transfers: Vec::new(),
+            acts: Vec::new(),
             faults: Vec::new(),
             swarm: None,
         };
@@ -252,6 +265,8 @@ impl Check<'_> {
             .iter()
             .map(|t| self.transfer(t, &scenario))
             .collect::<Result<_, _>>()?;
+        scenario.acts = self.acts(&file.act, &scenario)?;
+        self.newcomers(&file.act, &scenario)?;
         scenario.faults = file
             .fault
             .iter()
@@ -304,6 +319,8 @@ impl Check<'_> {
             update_interval,
             approval_percent,
             replaced: table.replaced.clone(),
+            starts_at: self.starts_at(&table.starts_at)?,
+            endpoints: self.endpoints(&table.endpoints)?,
         })
     }
 
@@ -400,6 +417,7 @@ impl Check<'_> {
             replication: table.replication.as_ref().map_or(1, |r| *r.as_ref()),
             payment: table.payment.as_ref().map(|p| *p.as_ref()),
             after_update: self.after_update(&table.after_update, updates)?,
+            cancel_after: table.cancel_after.as_ref().map(|after| after.as_ref().0),
         })
     }
 

@@ -9,6 +9,7 @@
 //! What it never does: run anything, draw random values (a [`Moment`] or [`Victim`] left to the seed is drawn by the
 //! simulator), or know what a node is.
 
+mod act;
 mod error;
 mod fault;
 mod file;
@@ -19,15 +20,18 @@ mod schema;
 mod spot;
 mod units;
 
+pub use act::{Act, ActKind, ActTime, Change};
 pub use error::ScenarioError;
 pub use fault::{
     Direction, Fault, FaultKind, Moment, PartitionStyle, Swarm, SwarmKind, Unsynced, Victim, When,
 };
 pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
-pub use scenario::{Chain, Guest, Job, Latency, Misdeed, Network, Scenario, Transfer, User, Work};
+pub use scenario::{
+    Chain, Endpoints, Guest, Job, Latency, Misdeed, Network, Scenario, Transfer, User, Work,
+};
 pub use schema::schema;
-pub use units::{Percent, Sno, duration};
+pub use units::{Ether, Percent, Sno, duration};
 
 /// What the contracts lock of a user's SNO when it registers: a paid job needs this besides its payment.
 pub const USER_COLLATERAL: Sno = Sno::from_whole(100);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Fault, HostName, Percent, Role, ScenarioError, Sno, Swarm, file};
+use crate::{Act, ActKind, Fault, HostName, Percent, Role, ScenarioError, Sno, Swarm, file};
 
 /// A network, what its users do, what strikes it, and when the run must be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Scenario {
     pub users: Vec<User>,
     /// SNO that moves between hosts.
     pub transfers: Vec<Transfer>,
+    /// What people do on chain besides.
+    pub acts: Vec<Act>,
     /// What strikes the network.
     pub faults: Vec<Fault>,
     /// What the seed draws to strike it besides.
@@ -57,6 +59,19 @@ pub struct Chain {
     pub approval_percent: u8,
     /// Artifacts that take the places of contracts of the same name.
     pub replaced: Vec<PathBuf>,
+    /// How long before the start of the run the contracts were deployed, in whole seconds; zero: just before it.
+    pub starts_at: Duration,
+    /// Where hosts ask the chain.
+    pub endpoints: Endpoints,
+}
+
+/// The JSON-RPC endpoints of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoints {
+    /// Every host knows these, in the order of their numbers from 1.
+    Shared(usize),
+    /// Every host has one of its own, numbered from 1 as hosts are.
+    Each,
 }
 
 /// Properties of every link between two hosts.
@@ -97,6 +112,8 @@ pub struct Job {
     pub payment: Option<Sno>,
     /// It is submitted once this many state updates have been executed.
     pub after_update: u64,
+    /// So long after it has been admitted its user calls it off; `None`: never.
+    pub cancel_after: Option<Duration>,
 }
 
 /// What a job computes.
@@ -190,6 +207,20 @@ impl Scenario {
             .filter(|t| t.to == host && t.after_update <= after_update);
         due.map(|t| t.amount)
             .try_fold(Sno::default(), Sno::checked_add)
+    }
+
+    /// Whether a host is a validator that has no seat when the run starts.
+    pub fn joins_later(&self, host: HostName) -> bool {
+        let mut acts = self.acts.iter();
+        acts.any(|act| act.kind == ActKind::Join && act.by == host)
+    }
+
+    /// How many endpoints the chain has.
+    pub fn endpoint_count(&self) -> usize {
+        match self.chain.endpoints {
+            Endpoints::Shared(count) => count,
+            Endpoints::Each => self.hosts().count(),
+        }
     }
 
     /// Number of jobs of all users.

@@ -6,17 +6,17 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// Decimal places of SNO, as of ETH.
+const DECIMALS: u32 = 18;
+
 /// An amount of SNO in wei (10⁻¹⁸ SNO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Sno(u128);
 
 impl Sno {
-    /// Decimal places of the token.
-    const DECIMALS: u32 = 18;
-
     /// `amount` whole SNO.
     pub const fn from_whole(amount: u64) -> Sno {
-        Sno(amount as u128 * 10u128.pow(Sno::DECIMALS))
+        Sno(amount as u128 * 10u128.pow(DECIMALS))
     }
 
     /// The amount in wei.
@@ -29,44 +29,75 @@ impl Sno {
         self.0.checked_add(other.0).map(Sno)
     }
 
-    fn parse(text: &str) -> Result<Sno, String> {
-        let mend = || {
-            format!(
-                "invalid amount `{text}`: write a number and SNO, such as \"200 SNO\" or \"0.5 SNO\""
-            )
-        };
-        let number = text.strip_suffix("SNO").ok_or_else(mend)?.trim_end();
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
-        if whole.is_empty()
-            || !digits(whole)
-            || !digits(fraction)
-            || (number.contains('.') && fraction.is_empty())
-        {
-            return Err(mend());
-        }
-        if fraction.len() > Sno::DECIMALS as usize {
-            return Err(format!(
-                "invalid amount `{text}`: SNO has {} decimal places",
-                Sno::DECIMALS
-            ));
-        }
-        let padded = format!("{whole}{fraction:0<18}");
-        padded
-            .parse()
-            .map(Sno)
-            .map_err(|_| format!("invalid amount `{text}`: too large"))
+    pub(crate) fn parse(text: &str) -> Result<Sno, String> {
+        wei(text, "SNO").map(Sno)
     }
 }
 
 impl fmt::Display for Sno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = 10u128.pow(Sno::DECIMALS);
-        let fraction = format!("{:018}", self.0 % unit);
-        let fraction = fraction.trim_end_matches('0');
-        let point = if fraction.is_empty() { "" } else { "." };
-        write!(f, "{}{point}{fraction} SNO", self.0 / unit)
+        show(self.0, "SNO", f)
     }
+}
+
+/// An amount of ETH in wei (10⁻¹⁸ ETH).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Ether(u128);
+
+impl Ether {
+    /// What a host's wallet can spend of the ETH that it has for gas.
+    pub(crate) const SPENDABLE: Ether = Ether(50 * 10u128.pow(DECIMALS));
+
+    /// The amount in wei.
+    pub const fn wei(self) -> u128 {
+        self.0
+    }
+
+    fn parse(text: &str) -> Result<Ether, String> {
+        wei(text, "ETH").map(Ether)
+    }
+}
+
+impl fmt::Display for Ether {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, "ETH", f)
+    }
+}
+
+/// Reads a number with its unit, in 10⁻¹⁸ of it.
+fn wei(text: &str, unit: &str) -> Result<u128, String> {
+    let mend = || {
+        format!(
+            "invalid amount `{text}`: write a number and {unit}, such as \"200 {unit}\" or \"0.5 {unit}\""
+        )
+    };
+    let number = text.strip_suffix(unit).ok_or_else(mend)?.trim_end();
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty()
+        || !digits(whole)
+        || !digits(fraction)
+        || (number.contains('.') && fraction.is_empty())
+    {
+        return Err(mend());
+    }
+    if fraction.len() > DECIMALS as usize {
+        return Err(format!(
+            "invalid amount `{text}`: {unit} has {DECIMALS} decimal places"
+        ));
+    }
+    let padded = format!("{whole}{fraction:0<18}");
+    padded
+        .parse()
+        .map_err(|_| format!("invalid amount `{text}`: too large"))
+}
+
+fn show(wei: u128, unit: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let one = 10u128.pow(DECIMALS);
+    let fraction = format!("{:018}", wei % one);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    write!(f, "{}{point}{fraction} {unit}", wei / one)
 }
 
 /// A share from 0 % to 100 %, in parts of a million.
@@ -95,7 +126,7 @@ impl Percent {
             .then_some((self.0 / 10_000) as u8)
     }
 
-    fn parse(text: &str) -> Result<Percent, String> {
+    pub(crate) fn parse(text: &str) -> Result<Percent, String> {
         let mend = || {
             format!(
                 "invalid share `{text}`: write a number from 0 to 100 and %, such as \"2%\" or \"0.5%\""
@@ -243,6 +274,12 @@ quantity!(
     r"^[0-9]+(\.[0-9]{1,18})? ?SNO$"
 );
 quantity!(
+    Ether,
+    "an amount such as \"2 ETH\"",
+    "Ether",
+    r"^[0-9]+(\.[0-9]{1,18})? ?ETH$"
+);
+quantity!(
     Percent,
     "a share such as \"2%\"",
     "Share",
@@ -311,6 +348,11 @@ mod tests {
             assert!(Sno::parse(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(Sno::parse("999999999999999999999999 SNO").is_err());
+        assert_eq!(
+            Ether::parse("0.5 ETH").map(|e| (e.wei(), e.to_string())),
+            Ok((5 * 10u128.pow(17), "0.5 ETH".to_owned()))
+        );
+        assert!(Ether::parse("1 SNO").is_err());
     }
 
     #[test]

@@ -156,12 +156,15 @@ fn written(strike: &Strike) -> Table {
             }
         }
     }
+    if let Some(endpoint) = strike.endpoint {
+        put("endpoint", (endpoint as i64).into());
+    }
     if strike.may_miss {
         put("may_miss", true.into());
     }
     match strike.kind {
-        FaultKind::Reset { .. } | FaultKind::Reorg { .. } => {}
-        FaultKind::Crash { .. } | FaultKind::RestartLoop { .. } => {
+        FaultKind::Reset { .. } | FaultKind::Reorg { .. } | FaultKind::TimeJump { .. } => {}
+        FaultKind::Crash { .. } | FaultKind::RestartLoop { .. } | FaultKind::BitFlip => {
             put("down_for", span(strike.lasts));
         }
         _ => put("lasts", span(strike.lasts)),
@@ -212,8 +215,14 @@ fn written(strike: &Strike) -> Table {
             }
         }
         FaultKind::DiskSlow { sync_takes } => put("sync_takes", span(*sync_takes)),
-        FaultKind::InclusionDelay { by } | FaultKind::TimestampDrift { by } => {
+        FaultKind::InclusionDelay { by }
+        | FaultKind::TimestampDrift { by }
+        | FaultKind::TimeJump { by } => {
             put("by", span(*by));
+        }
+        FaultKind::ClockSkew { by, behind } | FaultKind::ClockDrift { by, behind } => {
+            put("by", span(*by));
+            put("behind", (*behind).into());
         }
         FaultKind::DropTransactions { share } => put("share", share.to_string().into()),
         FaultKind::Reorg { depth } => put("depth", (*depth as i64).into()),
@@ -309,6 +318,6 @@ longest = "20m"
                 }
             }
         }
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 23, "{kinds:?}");
     }
 }

@@ -29,6 +29,8 @@ struct Images {
     unsynced_operations: u64,
     /// How often the disk has been opened or has crashed: a handle works only in its own generation.
     generation: u64,
+    /// A bit has changed since the disk was new.
+    damaged: bool,
     usage: DiskUsage,
     trouble: Trouble,
     /// Operations that the trouble has affected.
@@ -72,6 +74,8 @@ pub struct DiskUsage {
     pub syncs: u64,
     /// Writes and changes of length that crashes have taken back.
     pub lost: u64,
+    /// Times that a node refused it as damaged, and it was replaced by an empty one.
+    pub replaced: u64,
 }
 
 impl SimDisk {
@@ -127,6 +131,52 @@ impl SimDisk {
         let lost = std::mem::take(&mut images.unsynced_operations);
         images.usage.lost += lost;
         lost
+    }
+
+    /// One bit changes of what was synced, in a sector that is not empty; the process must have ended. Says which, counted
+    /// from the disk's beginning; `None` where the disk is empty. `draw` gives a number below the one that it is given.
+    pub fn flip(&self, mut draw: impl FnMut(u64) -> u64) -> Option<u64> {
+        let mut images = self.lock();
+        let Images {
+            durable, volatile, ..
+        } = &mut *images;
+        let written: Vec<usize> = (0..durable.len())
+            .step_by(SECTOR_BYTES)
+            .filter(|at| {
+                let end = (at + SECTOR_BYTES).min(durable.len());
+                durable[*at..end].iter().any(|byte| *byte != 0)
+            })
+            .collect();
+        let start = *written.get(usize::try_from(draw(written.len().max(1) as u64)).ok()?)?;
+        let bytes = SECTOR_BYTES.min(durable.len() - start);
+        let bit = usize::try_from(draw(bytes as u64 * 8)).ok()?;
+        let at = start + bit / 8;
+        for image in [durable, volatile] {
+            *image.get_mut(at)? ^= 1 << (bit % 8);
+        }
+        images.damaged = true;
+        Some(at as u64 * 8 + bit as u64 % 8)
+    }
+
+    /// Whether a bit has changed since the disk was new.
+    pub fn is_damaged(&self) -> bool {
+        self.lock().damaged
+    }
+
+    /// An operator puts an empty disk in its place.
+    pub fn replace(&self) {
+        let mut images = self.lock();
+        let usage = DiskUsage {
+            replaced: images.usage.replaced + 1,
+            ..images.usage
+        };
+        *images = Images {
+            generation: images.generation + 1,
+            usage,
+            trouble: images.trouble.clone(),
+            troubled: images.troubled,
+            ..Images::default()
+        };
     }
 
     /// Something is wrong with the disk from now on, or nothing any more. Says how many operations the trouble before
@@ -356,7 +406,8 @@ mod tests {
             DiskUsage {
                 writes: 2,
                 syncs: 1,
-                lost: 3
+                lost: 3,
+                replaced: 0,
             }
         );
     }
@@ -390,6 +441,65 @@ mod tests {
             assert_eq!(keys(&open(&disk)), (0..committed).collect::<Vec<_>>());
         }
         assert!(torn > 0);
+    }
+
+    #[test]
+    fn no_changed_bit_makes_a_node_read_what_was_never_written() {
+        use smartnodes_node::store::{Store, StoreError, Table};
+        const ROWS: u64 = 40;
+        const FLIPS: u64 = 600;
+        let row = |key: u64| vec![key as u8; 200];
+        let disk = SimDisk::new();
+        let store = Store::open(disk.open()).expect("an empty disk");
+        for key in 0..ROWS {
+            let key_bytes = key.to_be_bytes();
+            store.put(Table::Votes, &key_bytes, &row(key)).unwrap();
+        }
+        disk.crash();
+        drop(store);
+        let whole = disk.lock().durable.clone();
+        let mut state = 7u64;
+        let mut draw = |count: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % count
+        };
+        let (mut refused, mut rolled_back) = (0, 0);
+        for _ in 0..FLIPS {
+            let disk = SimDisk::new();
+            {
+                let mut images = disk.lock();
+                images.durable.clone_from(&whole);
+                images.volatile.clone_from(&whole);
+            }
+            let at = disk.flip(&mut draw).expect("the disk holds a database");
+            assert!(disk.is_damaged());
+            let store = match Store::open(disk.open()) {
+                Ok(store) => store,
+                Err(StoreError::Damaged { .. } | StoreError::Database { .. }) => {
+                    refused += 1;
+                    disk.replace();
+                    assert!(!disk.is_damaged() && disk.usage().replaced == 1);
+                    assert!(Store::open(disk.open()).is_ok());
+                    continue;
+                }
+                Err(error) => panic!("bit {at}: {error}"),
+            };
+            let rows = store.scan::<Vec<u8>>(Table::Votes).unwrap();
+            for (place, (key, value)) in rows.iter().enumerate() {
+                assert_eq!(key.as_slice(), (place as u64).to_be_bytes(), "bit {at}");
+                assert_eq!(*value, row(place as u64), "bit {at}");
+            }
+            // The last commit may be damaged, and the one before it whole.
+            assert!(rows.len() as u64 >= ROWS - 1, "bit {at}: {}", rows.len());
+            rolled_back += u64::from((rows.len() as u64) < ROWS);
+        }
+        assert!(
+            refused > 0 && rolled_back < FLIPS / 10,
+            "{refused} refused, {rolled_back} rolled back"
+        );
+        assert_eq!(SimDisk::new().flip(|_| 0), None, "nothing is written yet");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use smartnodes_scenarios::{Guest, HostName, Job, Misdeed, Transfer, USER_COLLATE
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use crate::cancel;
 use crate::disk::SimDisk;
 use crate::draw;
 use crate::oracle::truth::Truth;
@@ -58,8 +59,8 @@ pub struct Host {
     pub endpoint: Endpoint,
     /// Its disk.
     pub disk: SimDisk,
-    /// The chain host.
-    pub chain: SocketAddr,
+    /// The chain's endpoints that it knows, in its order.
+    pub chain: Vec<SocketAddr>,
     /// The contracts.
     pub deployment: Deployment,
     /// Jobs of its user, in order.
@@ -89,6 +90,10 @@ impl Host {
                 Ok(node) => break node,
                 // An endpoint that does not answer yet is the one reason that passes by itself.
                 Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
+                Err(NodeError::Store(error)) if self.disk.is_damaged() => {
+                    info!(%error, "the node refuses its disk, its operator replaces it");
+                    self.disk.replace();
+                }
                 Err(error) => {
                     killed_here().await;
                     self.violations
@@ -149,15 +154,14 @@ impl Host {
 
     async fn start(&self) -> Result<Node, NodeError> {
         let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
-        let rpc = WireRpc::new(
-            self.endpoint.clone(),
-            self.chain,
-            self.config.chain.request_timeout,
-        );
+        let rpc = self.chain.iter().map(|server| {
+            let timeout = self.config.chain.request_timeout;
+            RpcClient::new(WireRpc::new(self.endpoint.clone(), *server, timeout), false)
+        });
         let parts = NodeParts {
             identity: self.identity.clone(),
             transport,
-            rpc: vec![RpcClient::new(rpc, false)],
+            rpc: rpc.collect(),
             storage: self.disk.open(),
             deployment: self.deployment.clone(),
         };
@@ -219,7 +223,10 @@ impl Host {
             self.story.set_job(self.name, index, Progress::Begun);
         }
         let ended = loop {
-            let attempt = self.attempt(user, job, request.clone()).await;
+            let attempt = match job.cancel_after {
+                Some(after) => cancel::submit_and_cancel(user, request.clone(), after).await,
+                None => self.attempt(user, job, request.clone()).await,
+            };
             killed_here().await;
             match attempt {
                 Ok(()) => break Progress::Done,

@@ -21,7 +21,11 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod acts;
+#[cfg(madsim)]
 pub mod aslr;
+#[cfg(madsim)]
+mod cancel;
 #[cfg(madsim)]
 pub mod case;
 #[cfg(madsim)]
@@ -32,6 +36,8 @@ pub mod check;
 pub mod disk;
 #[cfg(madsim)]
 pub mod draw;
+#[cfg(madsim)]
+pub mod endpoints;
 #[cfg(madsim)]
 pub mod faults;
 #[cfg(madsim)]

@@ -14,6 +14,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use crate::acts::Done;
 use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
@@ -62,6 +63,8 @@ pub struct Record {
     pub disks: BTreeMap<String, DiskUsage>,
     /// What the faults did.
     pub faults: Vec<Struck>,
+    /// What people did on chain besides what their nodes do.
+    pub acts: Vec<Done>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
     /// How often nodes came to each state that they name (`smartnodes_node::failpoint::SOMETIMES`).
@@ -249,7 +252,7 @@ fn record(
         trace_lines: recorded.lines,
         virtual_seconds: recorded.ended.as_secs_f64(),
         wall_seconds: 0.0,
-        hosts: scenario.hosts().count() as u64 + 1,
+        hosts: (scenario.hosts().count() + scenario.endpoint_count()) as u64,
         messages,
         bytes,
         state_updates: ending.as_ref().map_or(0, |e| e.tally.state_updates),
@@ -270,6 +273,7 @@ fn record(
         events: reached(|ending| &ending.events),
         checks: reached(|ending| &ending.checks),
         verdict: ending.as_ref().and_then(|e| e.verdict),
+        acts: ending.as_ref().map(|e| e.acts.clone()).unwrap_or_default(),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() {
             Outcome::Held

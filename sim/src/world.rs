@@ -25,9 +25,12 @@ use smartnodes_scenarios::{FaultKind, HostName, Role, Scenario, SwarmKind};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::acts::stakes::Stakes;
+use crate::acts::{Acts, Done, Troupe};
 use crate::chain_host::{ChainHost, RPC_PORT, Sight};
 use crate::disk::{DiskUsage, SimDisk};
 use crate::draw;
+use crate::endpoints;
 use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
 use crate::net::Net;
@@ -69,6 +72,8 @@ pub struct Ending {
     pub verdict: Option<Verdict>,
     /// What the faults did.
     pub faults: Vec<Struck>,
+    /// What people did on chain besides.
+    pub acts: Vec<Done>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
     /// How often nodes came to each state that they name.
@@ -139,6 +144,7 @@ pub async fn live(
     let oracle = Arc::new(Mutex::new(oracle));
     let net = Net::start(scenario.network);
     let (opened, rounds) = watch::channel(0);
+    let (executed, updates) = watch::channel(0);
     let endpoint = Endpoint::new(CHAIN.0, CHAIN.1.into(), net.clone(), trace.clone());
     let (chain_host, chain_node) = start_chain(
         chain,
@@ -146,9 +152,10 @@ pub async fn live(
         endpoint,
         violations,
         oracle.clone(),
-        opened,
+        (opened, executed),
     );
     trace.add_node(chain_node, CHAIN.0);
+    let endpoints = endpoints::start(scenario, CHAIN.1, &chain_host, &net, trace, violations);
 
     let story = Story::new(scenario);
     let points = Points::default();
@@ -163,6 +170,7 @@ pub async fn live(
             name,
             &identities,
             (disk.clone(), endpoint.clone()),
+            endpoints::known_to(name, scenario, &endpoints),
             &deployment,
             &story,
             &truth,
@@ -182,13 +190,28 @@ pub async fn live(
     let stage = Stage {
         targets,
         chain: chain_host.clone(),
-        chain_address: CHAIN.1.into(),
+        chain_addresses: endpoints.iter().map(SocketAddr::ip).collect(),
         net,
         points: points.clone(),
         rounds,
         healed: watch::channel(false).1,
         violations: violations.clone(),
     };
+    let acts = Acts::start(
+        scenario,
+        seed,
+        &Troupe {
+            identities: identities.clone(),
+            deployment: deployment.clone(),
+            chain: chain_host.clone(),
+            rpc: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
+            net: stage.net.clone(),
+            rounds: stage.rounds.clone(),
+            updates,
+            violations: violations.clone(),
+        },
+        trace,
+    );
     let faults = Faults::start(faults::schedule(scenario, seed), &stage);
     let tally = || {
         oracle
@@ -208,6 +231,7 @@ pub async fn live(
             messages: trace.messages(),
         });
         let mut missing = missing(scenario, counted, &story);
+        missing.extend(acts.open());
         if faults.are_open() {
             missing.push("faults are going on".to_owned());
         }
@@ -233,7 +257,8 @@ pub async fn live(
         if Instant::now() >= end {
             let at = Trace::now();
             let lacking = missing.join("; ");
-            let is_over = || self::missing(scenario, tally(), &story).is_empty();
+            let is_over =
+                || self::missing(scenario, tally(), &story).is_empty() && acts.open().is_empty();
             let required = counted.required_approvals;
             let judged = verdict::judge(scenario, &faults, required, is_over).await;
             violations.add_at(
@@ -265,6 +290,7 @@ pub async fn live(
         jobs: story.job_counts(),
         verdict,
         faults,
+        acts: acts.done(),
         points: points.counts(),
         states: points.states(),
         events: reached.0,
@@ -362,9 +388,10 @@ fn chain(
         .values()
         .map(Identity::address)
         .chain([deployer.address()]);
+    let age = scenario.chain.starts_at.as_secs();
     let config = ChainConfig {
         chain_id: CHAIN_ID,
-        start_timestamp: start - BEFORE_START_S,
+        start_timestamp: start.saturating_sub(BEFORE_START_S + age),
         block_time_seconds: scenario.chain.block_time.as_secs(),
         balances: wallets
             .map(|wallet| (wallet, U256::from(GAS_MONEY)))
@@ -373,10 +400,12 @@ fn chain(
         ..ChainConfig::default()
     };
     let mut chain = Chain::new(config).map_err(|error| chain_error(&error))?;
+    let stakes = Stakes::new(scenario, identities);
     let validators = identities
         .iter()
         .filter(|(name, _)| name.role == Role::Validator);
     let genesis: Vec<GenesisValidator> = validators
+        .filter(|(name, _)| !scenario.joins_later(**name))
         .map(|(_, identity)| GenesisValidator {
             wallet: identity.address(),
             public_key_hash: identity.public_key_hash(),
@@ -387,7 +416,7 @@ fn chain(
         update_interval_seconds: scenario.chain.update_interval.as_secs(),
         approval_percent: scenario.chain.approval_percent,
         networks: smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
-        ..DeployParams::default()
+        testnet: stakes.snapshot(),
     };
     let deploy_error = |error: &dyn std::fmt::Display| WorldError::Deploy(error.to_string());
     let mut plan = DeploymentPlan::new(&params, deployer.address(), 0, CHAIN_ID)
@@ -400,6 +429,11 @@ fn chain(
     let deployment = deploy_plan_in_process(&mut chain, &deployer, &plan)
         .map_err(|error| deploy_error(&error))?;
     let deployed = chain.block_number();
+    if age > 0 {
+        // Blocks of that time would hold nothing.
+        let before = start.saturating_sub(BEFORE_START_S);
+        chain.mine(before).map_err(|error| chain_error(&error))?;
+    }
     chain
         .advance_to(start)
         .map_err(|error| chain_error(&error))?;
@@ -410,6 +444,7 @@ fn chain(
     );
     let terms = Terms {
         genesis: genesis.len() as u64,
+        testnet: stakes.total(),
         deployed_at: deployed_at
             .map_err(|error| chain_error(&error))?
             .saturating_to(),
@@ -431,7 +466,7 @@ fn start_chain(
     endpoint: Endpoint,
     violations: &Violations,
     oracle: Arc<Mutex<Oracle>>,
-    opened: watch::Sender<u64>,
+    (opened, executed): (watch::Sender<u64>, watch::Sender<u64>),
 ) -> (ChainHost, madsim::task::NodeId) {
     let observer = move |chain: &Chain, sight: Sight<'_>| {
         let mut oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -439,8 +474,13 @@ fn start_chain(
             Sight::Mined(block) => oracle.observe(chain, block),
             Sight::Rewound(latest) => oracle.rewind(chain, latest),
         }
-        let last = oracle.tally().last_round;
-        opened.send_if_modified(|round| std::mem::replace(round, last) != last);
+        let tally = oracle.tally();
+        opened.send_if_modified(|round| {
+            std::mem::replace(round, tally.last_round) != tally.last_round
+        });
+        executed.send_if_modified(|updates| {
+            std::mem::replace(updates, tally.state_updates) != tally.state_updates
+        });
     };
     let host = ChainHost::new(chain, vec![Box::new(observer)]);
     let (running, violations, block_time) =
@@ -476,6 +516,7 @@ fn host(
     name: HostName,
     identities: &BTreeMap<HostName, Identity>,
     (disk, endpoint): (SimDisk, Endpoint),
+    chain: Vec<SocketAddr>,
     deployment: &Deployment,
     story: &Story,
     truth: &Truth,
@@ -527,7 +568,7 @@ fn host(
         config,
         endpoint,
         disk,
-        chain: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
+        chain,
         deployment: deployment.clone(),
         jobs: user.map(|user| user.jobs.clone()).unwrap_or_default(),
         transfers: transfers

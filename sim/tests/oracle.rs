@@ -57,6 +57,7 @@ impl World {
             .unwrap();
         let terms = Terms {
             genesis: VALIDATORS.into(),
+            testnet: 0,
             deployed_at: deployed_at.saturating_to(),
             interval: INTERVAL,
             approval_percent: 66,
@@ -225,6 +226,7 @@ fn an_oracle_with_another_vote_rule_sees_the_contracts_break_it() {
     let deployed_at = deployed_at.saturating_to();
     let terms = Terms {
         genesis: 3,
+        testnet: 0,
         deployed_at,
         interval: INTERVAL,
         approval_percent: 100,

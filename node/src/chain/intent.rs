@@ -18,7 +18,7 @@ use smartnodes_evm::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
     /// Moves the round on: seals the draw, draws, or rolls an expired round over. Several such steps belong to a round
-    /// and the contract knows which is due, so this is the one intent that may be sent again after it was mined.
+    /// and the contract knows which is due, so this may be sent again after it was mined.
     OpenRound {
         /// The round that is due.
         round: u64,
@@ -77,6 +77,12 @@ pub enum Intent {
         /// keccak256 of the network public key.
         key_hash: B256,
     },
+    /// Makes this wallet, a validator that has not voted for long, count again from the next round. It may fall inactive
+    /// again, so this may be sent again after it was mined; from who is active it changes nothing.
+    Reactivate {
+        /// The current round.
+        round: u64,
+    },
     /// Replaces the network key that the wallet has registered.
     SetPublicKeyHash {
         /// keccak256 of the new network public key.
@@ -117,7 +123,7 @@ pub(super) struct Call {
 impl Intent {
     /// Whether the same intent may be mined more than once.
     pub(super) fn repeatable(&self) -> bool {
-        matches!(self, Intent::OpenRound { .. })
+        matches!(self, Intent::OpenRound { .. } | Intent::Reactivate { .. })
     }
 
     /// `wallet` is the sender, `user_key_hash` its credential as a user, which only [`Intent::RequestJob`] needs.
@@ -188,6 +194,10 @@ impl Intent {
                     publicKeyHash: *key_hash,
                 }
                 .abi_encode(),
+            ),
+            Intent::Reactivate { .. } => (
+                deployment.coordinator,
+                Coordinator::reactivateCall {}.abi_encode(),
             ),
             Intent::SetPublicKeyHash { key_hash } => (
                 deployment.core,
@@ -261,6 +271,7 @@ impl Intent {
             }
             Intent::CreateUser { key_hash } => ("create-user", key_hash.abi_encode()),
             Intent::CreateValidator { key_hash } => ("create-validator", key_hash.abi_encode()),
+            Intent::Reactivate { round } => ("reactivate", round.abi_encode()),
             Intent::SetPublicKeyHash { key_hash } => ("set-key-hash", key_hash.abi_encode()),
             Intent::RequestJob { job_hash, .. } => ("request-job", job_hash.abi_encode()),
             Intent::CancelJob { job } => ("cancel-job", job.abi_encode()),
@@ -296,6 +307,7 @@ impl Intent {
             Intent::Transfer { .. } => "transfer",
             Intent::CancelJob { .. } => "cancel-job",
             Intent::SetPublicKeyHash { .. } => "set-public-key-hash",
+            Intent::Reactivate { .. } => "reactivate",
         }
     }
 }
@@ -319,6 +331,7 @@ impl fmt::Display for Intent {
             Intent::WithdrawEth { .. } => write!(f, "collect the ETH that waits"),
             Intent::CreateUser { .. } => write!(f, "register as a user"),
             Intent::CreateValidator { .. } => write!(f, "register as a validator"),
+            Intent::Reactivate { round } => write!(f, "reactivate itself in round {round}"),
             Intent::SetPublicKeyHash { .. } => write!(f, "replace the network key"),
             Intent::RequestJob {
                 job_hash, payment, ..
@@ -390,6 +403,8 @@ mod tests {
             Intent::CancelJob { job: a },
             Intent::SetPublicKeyHash { key_hash: a },
             Intent::SetPublicKeyHash { key_hash: b },
+            Intent::Reactivate { round: 1 },
+            Intent::Reactivate { round: 2 },
             transfer(1, U256::from(1), a),
             transfer(1, U256::from(2), a),
             transfer(2, U256::from(1), a),

@@ -244,6 +244,15 @@ impl ChainClient {
         .await
     }
 
+    /// Whether `account` is a validator that has voted, or reactivated itself, lately enough to count in a next round.
+    pub async fn is_active(&self, account: Address) -> Result<bool, ChainError> {
+        self.view(
+            self.deployment().coordinator,
+            Coordinator::isActiveCall { account },
+        )
+        .await
+    }
+
     /// Whether `account` is a validator that counts in the current round.
     pub async fn is_snapshot_validator(&self, account: Address) -> Result<bool, ChainError> {
         self.view(

@@ -85,6 +85,9 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
     let settled = catch_up(validator).await?;
     let status = ctx.chain.round_status().await?;
     let timing = Timing::new(status.update_interval);
+    if status.phase != RoundPhase::Open {
+        stay_active(ctx, &status).await?;
+    }
     match status.phase {
         RoundPhase::Waiting => {
             if !settled.unconfirmed {
@@ -129,6 +132,24 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
             Ok(timing.poll)
         }
     }
+}
+
+/// A validator that has not voted for days does not count, and cannot open a round either, until it says that it is back:
+/// where all have been silent, nothing would ever go on by itself.
+async fn stay_active(ctx: &Context, status: &RoundStatus) -> Result<(), RoundError> {
+    let me = ctx.address();
+    if ctx.chain.is_active(me).await? || !ctx.chain.validators().await?.contains(&me) {
+        return Ok(());
+    }
+    let round = status.round;
+    warn!(
+        round,
+        "this validator has not voted for long and does not count, reactivating it"
+    );
+    ctx.chain.send(Intent::Reactivate { round }).await?;
+    sometimes!("round/reactivated");
+    info!(round, "reactivated");
+    Ok(())
 }
 
 /// Takes the latest block's time in.

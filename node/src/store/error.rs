@@ -16,6 +16,15 @@ pub enum StoreError {
         /// The database's own error. Boxed, as it is large.
         source: Box<redb::Error>,
     },
+    /// The disk does not hold any more what was written to it.
+    #[error(
+        "the node's database is damaged: {reason}; check the disk, then restore the data directory or start with an empty \
+         one: what the node needs of the past it fetches from its peers"
+    )]
+    Damaged {
+        /// What the database found.
+        reason: String,
+    },
     /// The database was written by another version of the node.
     #[error(
         "the node's database has schema version {found}, this node reads version {supported}; run the version that \

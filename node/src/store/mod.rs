@@ -95,12 +95,22 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database on `backend`, repairing it after a crash, and creates what an empty one lacks.
+    /// Opens the database on `backend`, repairing it after a crash, and creates what an empty one lacks. All of it is read
+    /// and checked: what has changed on the disk since it was written is refused here rather than acted upon.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the disk does not hold any more what was written to it.
     pub fn open(backend: impl redb::StorageBackend) -> Result<Store, StoreError> {
         let database = redb::Builder::new()
             .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
             .create_with_backend(backend)
-            .map_err(|e| StoreError::database("open the database", e))?;
+            .map_err(|e| match e {
+                redb::DatabaseError::Storage(redb::StorageError::Corrupted(reason)) => {
+                    StoreError::Damaged { reason }
+                }
+                other => StoreError::database("open the database", other),
+            })?;
         let store = Store {
             database: Arc::new(database),
         };

@@ -69,7 +69,12 @@ pub(super) struct FaultTable {
     bandwidth: Option<Spot<Rate>>,
     /// Of disk-slow: how long a sync takes.
     sync_takes: Option<Spot<Span>>,
-    /// Of inclusion-delay: how long transactions are kept back; of timestamp-drift: how far blocks are ahead.
+    /// Of what strikes requests to the chain: which endpoint, from 1; left out: all.
+    endpoint: Option<Spot<usize>>,
+    /// Of clock-skew and clock-drift: the clock is slow rather than fast.
+    behind: Option<Spot<bool>>,
+    /// Of inclusion-delay: how long transactions are kept back; of timestamp-drift: how far blocks are ahead; of time-jump:
+    /// how far the chain's time jumps; of clock-skew and clock-drift: how wrong the clock is (in the end).
     by: Option<Spot<Span>>,
     /// Of drop-transactions: the chance to be thrown away.
     share: Option<Spot<Percent>>,
@@ -95,7 +100,7 @@ enum Lasts {
 }
 
 /// Name, whom it strikes, how long it lasts, and the fields that only some kinds have.
-const KINDS: [(&str, Strikes, Lasts, &[&str]); 18] = [
+const KINDS: [(&str, Strikes, Lasts, &[&str]); 22] = [
     ("crash", Strikes::Hosts, Lasts::Down, &["unsynced"]),
     (
         "restart-loop",
@@ -120,6 +125,19 @@ const KINDS: [(&str, Strikes, Lasts, &[&str]); 18] = [
     ("disk-full", Strikes::Hosts, Lasts::While, &[]),
     ("disk-sync-fails", Strikes::Hosts, Lasts::While, &[]),
     ("disk-slow", Strikes::Hosts, Lasts::While, &["sync_takes"]),
+    ("bit-flip", Strikes::Hosts, Lasts::Down, &[]),
+    (
+        "clock-skew",
+        Strikes::Hosts,
+        Lasts::While,
+        &["by", "behind"],
+    ),
+    (
+        "clock-drift",
+        Strikes::Hosts,
+        Lasts::While,
+        &["by", "behind"],
+    ),
     ("rpc-outage", Strikes::Requests, Lasts::While, &[]),
     ("rpc-stale", Strikes::Requests, Lasts::While, &[]),
     ("rpc-lies", Strikes::Requests, Lasts::While, &[]),
@@ -133,6 +151,7 @@ const KINDS: [(&str, Strikes, Lasts, &[&str]); 18] = [
     ("reorg", Strikes::Chain, Lasts::AtOnce, &["depth"]),
     ("fee-spike", Strikes::Chain, Lasts::While, &["times"]),
     ("sequencer-stop", Strikes::Chain, Lasts::While, &[]),
+    ("time-jump", Strikes::Chain, Lasts::AtOnce, &["by"]),
     ("timestamp-drift", Strikes::Chain, Lasts::While, &["by"]),
 ];
 
@@ -181,8 +200,26 @@ impl Check<'_> {
             hosts,
             when,
             lasts,
+            endpoint: self.endpoint(&table.endpoint, scenario)?,
             may_miss: table.may_miss.unwrap_or(false),
         })
+    }
+
+    fn endpoint(
+        &self,
+        number: &Option<Spot<usize>>,
+        scenario: &Scenario,
+    ) -> Result<Option<usize>, ScenarioError> {
+        let count = scenario.endpoint_count();
+        match number {
+            Some(number) if !(1..=count).contains(number.as_ref()) => {
+                let message = format!(
+                    "endpoints are numbered from 1 to {count} here; [chain] endpoints says how many there are"
+                );
+                self.refuse(number.span(), message)
+            }
+            number => Ok(number.as_ref().map(|number| *number.as_ref())),
+        }
     }
 
     /// Refuses fields that this kind does not have.
@@ -212,6 +249,12 @@ impl Check<'_> {
             ("loss", at(&table.loss), false),
             ("bandwidth", at(&table.bandwidth), false),
             ("sync_takes", at(&table.sync_takes), false),
+            (
+                "endpoint",
+                at(&table.endpoint),
+                *strikes == Strikes::Requests,
+            ),
+            ("behind", at(&table.behind), false),
             ("by", at(&table.by), false),
             ("share", at(&table.share), false),
             ("depth", at(&table.depth), false),
@@ -227,7 +270,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn needed<'a, T>(
+    pub(super) fn needed<'a, T>(
         &self,
         field: &'a Option<Spot<T>>,
         name: &str,
@@ -404,6 +447,15 @@ impl Check<'_> {
                 }
                 Ok(value.as_ref().0)
             };
+        let seconds = |field: &Option<Spot<Span>>| -> Result<Duration, ScenarioError> {
+            let by = positive(field, "by")?;
+            if by.subsec_nanos() != 0 {
+                let span = field.as_ref().map_or(spot.span(), Spot::span);
+                return self.refuse(span, "the chain counts in whole seconds");
+            }
+            Ok(by)
+        };
+        let behind = || table.behind.as_ref().is_some_and(|behind| *behind.as_ref());
         Ok(match table.kind.as_ref().as_str() {
             "crash" => FaultKind::Crash {
                 unsynced: self.choice(
@@ -443,6 +495,15 @@ impl Check<'_> {
             "disk-slow" => FaultKind::DiskSlow {
                 sync_takes: positive(&table.sync_takes, "sync_takes")?,
             },
+            "bit-flip" => FaultKind::BitFlip,
+            "clock-skew" => FaultKind::ClockSkew {
+                by: seconds(&table.by)?,
+                behind: behind(),
+            },
+            "clock-drift" => FaultKind::ClockDrift {
+                by: seconds(&table.by)?,
+                behind: behind(),
+            },
             "rpc-outage" => FaultKind::RpcOutage,
             "rpc-stale" => FaultKind::RpcStale,
             "rpc-lies" => FaultKind::RpcLies,
@@ -464,14 +525,12 @@ impl Check<'_> {
                 times: bounded(&table.times, "times", FEE_TIMES_MAX)?,
             },
             "sequencer-stop" => FaultKind::SequencerStop,
-            _ => {
-                let by = positive(&table.by, "by")?;
-                if by.subsec_nanos() != 0 {
-                    let span = table.by.as_ref().map_or(spot.span(), Spot::span);
-                    return self.refuse(span, "the chain counts in whole seconds");
-                }
-                FaultKind::TimestampDrift { by }
-            }
+            "time-jump" => FaultKind::TimeJump {
+                by: seconds(&table.by)?,
+            },
+            _ => FaultKind::TimestampDrift {
+                by: seconds(&table.by)?,
+            },
         })
     }
 

@@ -5,7 +5,7 @@
 
 mod trouble;
 
-pub use trouble::Trouble;
+pub use trouble::{Scope, Trouble, Wrong};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,8 +19,9 @@ use smartnodes_evm::rpc::{self, RpcConfig};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use self::trouble::Verdict;
+use self::trouble::{Asked, Verdict};
 use crate::frame;
+use crate::trace::Trace;
 use crate::wire::{Endpoint, WireListener, WireStream};
 
 /// The port on which the chain answers JSON-RPC.
@@ -49,6 +50,8 @@ struct State {
     /// What is wrong, by number, and how often it has been felt.
     troubles: BTreeMap<u64, (Trouble, u64)>,
     began: u64,
+    /// Seconds by which the chain's time has jumped so far.
+    jumped: u64,
 }
 
 /// Why the chain host ended.
@@ -71,6 +74,7 @@ impl ChainHost {
             rpc: RpcConfig::default(),
             troubles: BTreeMap::new(),
             began: 0,
+            jumped: 0,
         })))
     }
 
@@ -100,6 +104,11 @@ impl ChainHost {
         touched
     }
 
+    /// The chain's time jumps with the next block, and goes on from there.
+    pub fn jump(&self, by: Duration) {
+        self.lock().jumped += by.as_secs();
+    }
+
     /// Undoes the latest blocks; their transactions wait again. Says how many transactions there were.
     pub fn reorg(&self, depth: u64) -> Result<u64, RewindError> {
         let mut state = self.lock();
@@ -115,10 +124,18 @@ impl ChainHost {
         Ok(undone.len() as u64)
     }
 
+    /// Answers requests as an endpoint apart from the chain's own host, until the simulated host ends. Endpoints are numbered
+    /// from 1, which is the chain's host itself.
+    pub async fn answer_at(self, local: Endpoint, number: usize) -> Result<(), ChainHostError> {
+        let listener = local.listen(RPC_PORT)?;
+        self.accept(listener, number).await;
+        Ok(())
+    }
+
     /// Mines a block each `block_time` and answers requests, until the simulated host ends.
     pub async fn run(self, local: Endpoint, block_time: Duration) -> Result<(), ChainHostError> {
         let listener = local.listen(RPC_PORT)?;
-        tokio::spawn(self.clone().accept(listener));
+        tokio::spawn(self.clone().accept(listener, 1));
         // Each block is due a whole number of block times after the first, however long the work on one takes.
         let (start, first) = (Instant::now(), self.read(Chain::timestamp));
         let mut due = block_time;
@@ -135,9 +152,10 @@ impl ChainHost {
             chain,
             observers,
             troubles,
+            jumped,
             ..
         } = &mut *state;
-        let mut ahead = 0;
+        let mut ahead = *jumped;
         let (mut stopped, mut fee) = (false, None);
         for (trouble, touched) in troubles.values_mut() {
             match trouble {
@@ -147,7 +165,7 @@ impl ChainHost {
                 }
                 Trouble::Drift(by) => {
                     *touched += 1;
-                    ahead = *by;
+                    ahead += *by;
                 }
                 Trouble::Fee { times, before } => fee = Some(before.saturating_mul(*times)),
                 _ => {}
@@ -179,23 +197,29 @@ impl ChainHost {
         Ok(())
     }
 
-    async fn accept(self, listener: WireListener) {
+    async fn accept(self, listener: WireListener, endpoint: usize) {
         loop {
             match listener.accept().await {
-                Ok((stream, from)) => drop(tokio::spawn(self.clone().serve(stream, from.ip()))),
+                Ok((stream, from)) => {
+                    drop(tokio::spawn(self.clone().serve(
+                        stream,
+                        from.ip(),
+                        endpoint,
+                    )));
+                }
                 Err(error) => return debug!(%error, "no longer accepting"),
             }
         }
     }
 
-    async fn serve(self, mut stream: WireStream, from: IpAddr) {
+    async fn serve(self, mut stream: WireStream, from: IpAddr, endpoint: usize) {
         let failed = loop {
             let request = match frame::read(&mut stream).await {
                 Ok(Some(request)) => request,
                 Ok(None) => return,
                 Err(error) => break error,
             };
-            let Some(answer) = self.answer(from, &request) else {
+            let Some(answer) = self.answer(from, endpoint, &request) else {
                 // The client's own time-out ends the wait.
                 continue;
             };
@@ -206,8 +230,8 @@ impl ChainHost {
         debug!(error = %failed, "connection ended");
     }
 
-    /// The answer to a request body of a host; `None` if it gets none.
-    fn answer(&self, from: IpAddr, body: &[u8]) -> Option<Vec<u8>> {
+    /// The answer of an endpoint to a request body of a host; `None` if it gets none.
+    fn answer(&self, from: IpAddr, endpoint: usize, body: &[u8]) -> Option<Vec<u8>> {
         let mut state = self.lock();
         let State {
             chain,
@@ -222,14 +246,21 @@ impl ChainHost {
         let Ok(mut request) = serde_json::from_slice::<Value>(body) else {
             return Some(rpc::handle(chain, rpc, body));
         };
+        let now = Trace::now();
         let drawn = madsim::rand::thread_rng().gen_range(0.0..1.0);
         let mut verdict = Verdict::Answer;
         for (trouble, touched) in troubles.values_mut() {
             if verdict == Verdict::Answer {
-                verdict = trouble.verdict(from, &request, drawn);
+                let asked = Asked {
+                    from,
+                    endpoint,
+                    request: &request,
+                    now,
+                };
+                verdict = trouble.verdict(asked, drawn);
                 *touched += u64::from(verdict != Verdict::Answer);
             }
-            *touched += u64::from(trouble.bend_request(from, &mut request));
+            *touched += u64::from(trouble.bend_request(from, endpoint, &mut request));
         }
         let hash = match verdict {
             Verdict::Silence => return None,
@@ -242,8 +273,14 @@ impl ChainHost {
             let Ok(mut answer) = serde_json::from_slice::<Value>(&answer) else {
                 return Some(answer);
             };
+            let asked = Asked {
+                from,
+                endpoint,
+                request: &request,
+                now,
+            };
             for (trouble, touched) in troubles.values_mut() {
-                *touched += u64::from(trouble.bend_answer(from, &request, &mut answer));
+                *touched += u64::from(trouble.bend_answer(asked, &mut answer));
             }
             return serde_json::to_vec(&answer).ok();
         };

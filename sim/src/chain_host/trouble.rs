@@ -7,19 +7,78 @@ use std::time::Duration;
 use alloy::primitives::{B256, keccak256};
 use serde_json::{Value, json};
 
+/// Whose requests a trouble concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// These hosts'.
+    pub hosts: BTreeSet<IpAddr>,
+    /// To this endpoint, from 1; `None`: to all.
+    pub endpoint: Option<usize>,
+}
+
+/// A request as a trouble sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The host that asks.
+    pub(super) from: IpAddr,
+    /// The endpoint that is asked, from 1.
+    pub(super) endpoint: usize,
+    /// The request.
+    pub(super) request: &'a Value,
+    /// Virtual time from the start.
+    pub(super) now: Duration,
+}
+
+impl Scope {
+    fn covers(&self, from: IpAddr, endpoint: usize) -> bool {
+        self.hosts.contains(&from) && self.endpoint.is_none_or(|only| only == endpoint)
+    }
+}
+
+/// How wrong a clock is, in seconds; negative where it is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// All the time the same.
+    Steadily(i64),
+    /// More and more: so much after `over` from the beginning, in virtual time from the start of the run.
+    Growing {
+        /// In the end.
+        by: i64,
+        /// The beginning.
+        from: Duration,
+        /// How long it grows.
+        over: Duration,
+    },
+}
+
+impl Wrong {
+    fn at(self, now: Duration) -> i64 {
+        match self {
+            Wrong::Steadily(by) => by,
+            Wrong::Growing { by, from, over } => {
+                let passed = now.saturating_sub(from).min(over).as_secs();
+                let whole = over.as_secs().max(1);
+                by.saturating_mul(passed as i64) / whole as i64
+            }
+        }
+    }
+}
+
 /// Something wrong with the chain or with what it answers.
 #[derive(Debug, Clone)]
 pub enum Trouble {
-    /// These hosts get no answers.
-    Outage(BTreeSet<IpAddr>),
-    /// These hosts get answers as of this block.
-    Stale(BTreeSet<IpAddr>, u64),
-    /// These hosts get untrue answers.
-    Lies(BTreeSet<IpAddr>),
-    /// Transactions of these hosts are kept back for so long.
-    Delay(BTreeSet<IpAddr>, Duration),
-    /// Transactions of these hosts are thrown away with this chance.
-    Drop(BTreeSet<IpAddr>, f64),
+    /// These requests get no answers.
+    Outage(Scope),
+    /// These requests get answers as of this block.
+    Stale(Scope, u64),
+    /// These requests get untrue answers.
+    Lies(Scope),
+    /// These requests show the times of blocks by a wrong clock.
+    Clock(Scope, Wrong),
+    /// Transactions among these requests are kept back for so long.
+    Delay(Scope, Duration),
+    /// Transactions among these requests are thrown away with this chance.
+    Drop(Scope, f64),
     /// The base fee is so many times what it was.
     Fee {
         /// How many times.
@@ -49,12 +108,13 @@ pub(super) enum Verdict {
 impl Trouble {
     /// What becomes of a request of a host, and whether this trouble has a hand in it. `drawn` is a number from 0 to 1
     /// for this request.
-    pub(super) fn verdict(&self, from: IpAddr, request: &Value, drawn: f64) -> Verdict {
-        let sends = method(request) == Some("eth_sendRawTransaction");
+    pub(super) fn verdict(&self, asked: Asked<'_>, drawn: f64) -> Verdict {
+        let sends = method(asked.request) == Some("eth_sendRawTransaction");
+        let covered = |scope: &Scope| scope.covers(asked.from, asked.endpoint);
         match self {
-            Trouble::Outage(hosts) if hosts.contains(&from) => Verdict::Silence,
-            Trouble::Delay(hosts, by) if sends && hosts.contains(&from) => Verdict::Later(*by),
-            Trouble::Drop(hosts, share) if sends && hosts.contains(&from) && drawn < *share => {
+            Trouble::Outage(scope) if covered(scope) => Verdict::Silence,
+            Trouble::Delay(scope, by) if sends && covered(scope) => Verdict::Later(*by),
+            Trouble::Drop(scope, share) if sends && covered(scope) && drawn < *share => {
                 Verdict::Lost
             }
             _ => Verdict::Answer,
@@ -62,11 +122,11 @@ impl Trouble {
     }
 
     /// Makes a request ask for what this trouble shows. Whether it has changed.
-    pub(super) fn bend_request(&self, from: IpAddr, request: &mut Value) -> bool {
-        let Trouble::Stale(hosts, block) = self else {
+    pub(super) fn bend_request(&self, from: IpAddr, endpoint: usize, request: &mut Value) -> bool {
+        let Trouble::Stale(scope, block) = self else {
             return false;
         };
-        if !hosts.contains(&from) {
+        if !scope.covers(from, endpoint) {
             return false;
         }
         let mut changed = false;
@@ -79,13 +139,14 @@ impl Trouble {
     }
 
     /// Makes an answer say what this trouble shows. Whether it has changed.
-    pub(super) fn bend_answer(&self, from: IpAddr, request: &Value, answer: &mut Value) -> bool {
+    pub(super) fn bend_answer(&self, asked: Asked<'_>, answer: &mut Value) -> bool {
         let Some(result) = answer.get_mut("result") else {
             return false;
         };
+        let covered = |scope: &Scope| scope.covers(asked.from, asked.endpoint);
         match self {
-            Trouble::Stale(hosts, block) if hosts.contains(&from) => {
-                if method(request) == Some("eth_blockNumber") {
+            Trouble::Stale(scope, block) if covered(scope) => {
+                if method(asked.request) == Some("eth_blockNumber") {
                     *result = json!(format!("{block:#x}"));
                     return true;
                 }
@@ -108,8 +169,19 @@ impl Trouble {
                 });
                 logs.len() != before
             }
-            Trouble::Lies(hosts) if hosts.contains(&from) => {
-                if method(request) != Some("eth_call") {
+            Trouble::Clock(scope, wrong) if covered(scope) => {
+                let by = wrong.at(asked.now);
+                let Some(time) = result.get_mut("timestamp").filter(|_| by != 0) else {
+                    return false;
+                };
+                let Some(seconds) = quantity(time) else {
+                    return false;
+                };
+                *time = json!(format!("{:#x}", seconds.saturating_add_signed(by)));
+                true
+            }
+            Trouble::Lies(scope) if covered(scope) => {
+                if method(asked.request) != Some("eth_call") {
                     return false;
                 }
                 // The last bit of what a contract says: another count, another flag, another address.
@@ -175,45 +247,109 @@ mod tests {
         [10, 0, 0, 1].into()
     }
 
+    fn two() -> IpAddr {
+        [10, 0, 0, 2].into()
+    }
+
+    fn of_one(endpoint: Option<usize>) -> Scope {
+        Scope {
+            hosts: [one()].into(),
+            endpoint,
+        }
+    }
+
+    fn asked(from: IpAddr, request: &Value) -> Asked<'_> {
+        Asked {
+            from,
+            endpoint: 1,
+            request,
+            now: Duration::from_secs(100),
+        }
+    }
+
     #[test]
     fn a_stale_endpoint_speaks_of_an_old_block_only() {
-        let trouble = Trouble::Stale([one()].into(), 16);
+        let trouble = Trouble::Stale(of_one(None), 16);
         let mut request = json!({"method": "eth_call", "params": [{"to": "0x01"}, "latest"]});
-        assert!(trouble.bend_request(one(), &mut request));
+        assert!(trouble.bend_request(one(), 1, &mut request));
         assert_eq!(request["params"][1], "0x10");
-        assert!(!trouble.bend_request([10, 0, 0, 2].into(), &mut request));
+        assert!(!trouble.bend_request(two(), 1, &mut request));
         let mut receipt = json!({"result": {"blockNumber": "0x11", "status": "0x1"}});
-        assert!(trouble.bend_answer(one(), &request, &mut receipt));
+        assert!(trouble.bend_answer(asked(one(), &request), &mut receipt));
         assert_eq!(receipt["result"], Value::Null);
         let mut logs = json!({"result": [{"blockNumber": "0x10"}, {"blockNumber": "0x11"}]});
-        assert!(trouble.bend_answer(one(), &request, &mut logs));
+        assert!(trouble.bend_answer(asked(one(), &request), &mut logs));
         assert_eq!(logs["result"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]
     fn a_lie_changes_what_a_contract_says_and_nothing_else() {
-        let trouble = Trouble::Lies([one()].into());
+        let trouble = Trouble::Lies(of_one(None));
         let call = json!({"method": "eth_call", "params": []});
         let mut answer = json!({"result": "0x0001"});
-        assert!(trouble.bend_answer(one(), &call, &mut answer));
+        assert!(trouble.bend_answer(asked(one(), &call), &mut answer));
         assert_eq!(answer["result"], "0x0000");
         let other = json!({"method": "eth_chainId", "params": []});
-        assert!(!trouble.bend_answer(one(), &other, &mut answer));
+        assert!(!trouble.bend_answer(asked(one(), &other), &mut answer));
+    }
+
+    #[test]
+    fn one_endpoint_in_trouble_leaves_the_others() {
+        let request = json!({"method": "eth_blockNumber", "params": []});
+        let silent = Trouble::Outage(of_one(Some(2)));
+        assert_eq!(silent.verdict(asked(one(), &request), 0.0), Verdict::Answer);
+        let at_second = Asked {
+            endpoint: 2,
+            ..asked(one(), &request)
+        };
+        assert_eq!(silent.verdict(at_second, 0.0), Verdict::Silence);
+        let of_other = Asked {
+            from: two(),
+            ..at_second
+        };
+        assert_eq!(silent.verdict(of_other, 0.0), Verdict::Answer);
+    }
+
+    #[test]
+    fn a_wrong_clock_shows_blocks_at_another_time() {
+        let request = json!({"method": "eth_getBlockByNumber", "params": ["latest", false]});
+        let shown = |wrong, from| {
+            let mut answer = json!({"result": {"number": "0x1", "timestamp": "0x3e8"}});
+            let bent =
+                Trouble::Clock(of_one(None), wrong).bend_answer(asked(from, &request), &mut answer);
+            (bent, quantity(&answer["result"]["timestamp"]))
+        };
+        assert_eq!(shown(Wrong::Steadily(60), one()), (true, Some(1_060)));
+        assert_eq!(shown(Wrong::Steadily(-60), one()), (true, Some(940)));
+        assert_eq!(shown(Wrong::Steadily(60), two()), (false, Some(1_000)));
+        let growing = |from| Wrong::Growing {
+            by: -50,
+            from: Duration::from_secs(from),
+            over: Duration::from_secs(80),
+        };
+        // Half of the time has passed, all of it, and none.
+        assert_eq!(shown(growing(60), one()), (true, Some(975)));
+        assert_eq!(shown(growing(10), one()), (true, Some(950)));
+        assert_eq!(shown(growing(100), one()), (false, Some(1_000)));
+        // What has no time is left alone.
+        let mut number = json!({"result": "0x10"});
+        let clock = Trouble::Clock(of_one(None), Wrong::Steadily(60));
+        assert!(!clock.bend_answer(asked(one(), &request), &mut number));
     }
 
     #[test]
     fn only_transactions_are_kept_back_or_lost() {
         let send = json!({"method": "eth_sendRawTransaction", "params": ["0x00"]});
         let read = json!({"method": "eth_blockNumber", "params": []});
-        let delay = Trouble::Delay([one()].into(), Duration::from_secs(9));
+        let delay = Trouble::Delay(of_one(None), Duration::from_secs(9));
         assert_eq!(
-            delay.verdict(one(), &send, 0.0),
+            delay.verdict(asked(one(), &send), 0.0),
             Verdict::Later(Duration::from_secs(9))
         );
-        assert_eq!(delay.verdict(one(), &read, 0.0), Verdict::Answer);
-        let lost = Trouble::Drop([one()].into(), 0.5);
-        assert_eq!(lost.verdict(one(), &send, 0.4), Verdict::Lost);
-        assert_eq!(lost.verdict(one(), &send, 0.6), Verdict::Answer);
+        assert_eq!(delay.verdict(asked(one(), &read), 0.0), Verdict::Answer);
+        let lost = Trouble::Drop(of_one(None), 0.5);
+        assert_eq!(lost.verdict(asked(one(), &send), 0.4), Verdict::Lost);
+        assert_eq!(lost.verdict(asked(one(), &send), 0.6), Verdict::Answer);
         assert_eq!(hash_of(&send), Some(keccak256([0u8])));
     }
 }

@@ -10,7 +10,7 @@ mod target;
 pub use schedule::{Place, Start, Strike, schedule};
 pub use target::Target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,8 +52,8 @@ pub struct Stage {
     pub targets: BTreeMap<HostName, Target>,
     /// The chain.
     pub chain: ChainHost,
-    /// Where the chain's host is.
-    pub chain_address: IpAddr,
+    /// Where the chain's host and its endpoints are.
+    pub chain_addresses: BTreeSet<IpAddr>,
     /// The network.
     pub net: Net,
     /// The fail points.

@@ -67,6 +67,8 @@ pub struct Strike {
     pub lasts: Duration,
     /// How long a process of a restart loop runs between two crashes.
     pub up_for: Duration,
+    /// Of what strikes requests to the chain: which endpoint, from 1; `None`: all.
+    pub endpoint: Option<usize>,
     /// It may turn out to affect nothing.
     pub may_miss: bool,
 }
@@ -137,6 +139,7 @@ pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
             start,
             lasts: drawn(fault.lasts, "down for"),
             up_for,
+            endpoint: fault.endpoint,
             may_miss: fault.may_miss,
         });
     }
@@ -213,7 +216,9 @@ fn swarm_strikes(
         };
         let lasts = match kind {
             FaultKind::RestartLoop { times, .. } => turn(times),
-            FaultKind::Reset { .. } | FaultKind::Reorg { .. } => Duration::ZERO,
+            FaultKind::Reset { .. } | FaultKind::Reorg { .. } | FaultKind::TimeJump { .. } => {
+                Duration::ZERO
+            }
             _ => lasts,
         };
         strikes.push(Strike {
@@ -223,6 +228,7 @@ fn swarm_strikes(
             start: Start::At(start),
             lasts,
             up_for,
+            endpoint: None,
             may_miss: true,
         });
     }
@@ -291,7 +297,23 @@ fn drawn_kind(kind: SwarmKind, below: &dyn Fn(&str, u64) -> u64) -> (FaultKind, 
             },
             false,
         ),
+        SwarmKind::BitFlip => (FaultKind::BitFlip, false),
+        SwarmKind::ClockSkew => (
+            FaultKind::ClockSkew {
+                by: Duration::from_secs(1 + below("wrong", 300)),
+                behind: below("behind", 2) == 1,
+            },
+            false,
+        ),
+        SwarmKind::ClockDrift => (
+            FaultKind::ClockDrift {
+                by: Duration::from_secs(1 + below("wrong", 300)),
+                behind: below("behind", 2) == 1,
+            },
+            false,
+        ),
         SwarmKind::RpcOutage => (FaultKind::RpcOutage, false),
+        SwarmKind::RpcLies => (FaultKind::RpcLies, false),
         SwarmKind::RpcStale => (FaultKind::RpcStale, false),
         SwarmKind::InclusionDelay => (
             FaultKind::InclusionDelay {
@@ -318,6 +340,12 @@ fn drawn_kind(kind: SwarmKind, below: &dyn Fn(&str, u64) -> u64) -> (FaultKind, 
             true,
         ),
         SwarmKind::SequencerStop => (FaultKind::SequencerStop, true),
+        SwarmKind::TimeJump => (
+            FaultKind::TimeJump {
+                by: Duration::from_secs(60 + below("jump", 86_400)),
+            },
+            true,
+        ),
         SwarmKind::TimestampDrift => (
             FaultKind::TimestampDrift {
                 by: Duration::from_secs(1 + below("ahead", 120)),

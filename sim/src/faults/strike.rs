@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use madsim::rand::Rng;
 use madsim::runtime::Handle;
 use smartnodes_scenarios::{Direction, FaultKind, HostName, PartitionStyle, Unsynced};
 use tokio::sync::mpsc;
@@ -13,9 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use super::{Begun, Place, Stage, Strike, Struck, Target, nodes, runs};
-use crate::chain_host::Trouble;
+use crate::chain_host::{Scope, Trouble, Wrong};
 use crate::disk;
 use crate::net::{Effect, Rule};
+use crate::trace::Trace;
 
 /// How long an operator takes to start a process again.
 const OPERATOR: Duration = Duration::from_secs(1);
@@ -59,6 +61,11 @@ pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> S
             );
             let broken = stage.net.reset(&these, &those);
             (broken, format!("{broken} connections reset"))
+        }
+        FaultKind::BitFlip => bit_flip(strike, stage).await,
+        FaultKind::TimeJump { by } => {
+            stage.chain.jump(*by);
+            (1, format!("the chain's time has jumped by {by:?}"))
         }
         FaultKind::DiskFull => disk(strike, stage, &disk::Trouble::Full).await,
         FaultKind::DiskSyncFails => disk(strike, stage, &disk::Trouble::SyncFails).await,
@@ -200,6 +207,27 @@ async fn disk(strike: &Strike, stage: &Stage, trouble: &disk::Trouble) -> (u64, 
     (failed, format!("{failed} disk operations failed"))
 }
 
+/// A machine fails and comes back with one bit of its disk changed.
+async fn bit_flip(strike: &Strike, stage: &Stage) -> (u64, String) {
+    let tasks = nodes(strike, stage).map(|(host, target)| async move {
+        let _alone = target.busy.clone().lock_owned().await;
+        if let Some(writes_lost) = target.kill(Unsynced::Lost) {
+            info!(%host, writes_lost, "crash");
+        }
+        let mut rng = madsim::rand::thread_rng();
+        let flipped = target.disk.flip(|count| rng.gen_range(0..count));
+        if let Some(at) = flipped {
+            info!(%host, at, "a bit of the disk has changed");
+        }
+        last(strike, stage).await;
+        info!(%host, "restart");
+        target.start();
+        u64::from(flipped.is_some())
+    });
+    let flipped: u64 = join_all(tasks).await.into_iter().sum();
+    (flipped, format!("{flipped} bits changed"))
+}
+
 async fn restart(host: HostName, target: &Target) {
     if let Some(writes_lost) = target.kill(Unsynced::Lost) {
         info!(%host, writes_lost, "ended by its operator");
@@ -241,7 +269,10 @@ async fn slow_disk(strike: &Strike, stage: &Stage, sync_takes: Duration) -> (u64
 }
 
 async fn chain(strike: &Strike, stage: &Stage) -> (u64, String) {
-    let hosts = addresses(&strike.places, stage);
+    let hosts = Scope {
+        hosts: addresses(&strike.places, stage),
+        endpoint: strike.endpoint,
+    };
     let read = |read: fn(&smartnodes_evm::chain::Chain) -> u64| stage.chain.read(read);
     let (trouble, what) = match &strike.kind {
         FaultKind::RpcOutage => (Trouble::Outage(hosts), "requests unanswered"),
@@ -253,6 +284,18 @@ async fn chain(strike: &Strike, stage: &Stage) -> (u64, String) {
             )
         }
         FaultKind::RpcLies => (Trouble::Lies(hosts), "requests answered untruly"),
+        FaultKind::ClockSkew { by, behind } => (
+            Trouble::Clock(hosts, Wrong::Steadily(seconds(*by, *behind))),
+            "blocks seen at another time",
+        ),
+        FaultKind::ClockDrift { by, behind } => {
+            let wrong = Wrong::Growing {
+                by: seconds(*by, *behind),
+                from: Trace::now(),
+                over: strike.lasts,
+            };
+            (Trouble::Clock(hosts, wrong), "blocks seen at another time")
+        }
         FaultKind::InclusionDelay { by } => (Trouble::Delay(hosts, *by), "transactions delayed"),
         FaultKind::DropTransactions { share } => (
             Trouble::Drop(hosts, share.probability()),
@@ -274,10 +317,20 @@ async fn chain(strike: &Strike, stage: &Stage) -> (u64, String) {
     (touched, format!("{touched} {what}"))
 }
 
+fn seconds(by: Duration, behind: bool) -> i64 {
+    let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+    if behind { -seconds } else { seconds }
+}
+
 fn addresses(places: &BTreeSet<Place>, stage: &Stage) -> BTreeSet<IpAddr> {
-    let address = |place: &Place| match place {
-        Place::Node(host) => Some(stage.targets.get(host)?.endpoint.address()),
-        Place::Chain => Some(stage.chain_address),
-    };
-    places.iter().filter_map(address).collect()
+    let mut addresses = BTreeSet::new();
+    for place in places {
+        match place {
+            Place::Node(host) => {
+                addresses.extend(stage.targets.get(host).map(|host| host.endpoint.address()));
+            }
+            Place::Chain => addresses.extend(&stage.chain_addresses),
+        }
+    }
+    addresses
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy::primitives::{Address, B256, U256};
 
 use super::Tally;
+use super::ether::{EthHeld, Ether};
 use super::events::Seen;
+use super::settings::{Settings, approvals};
+use super::testnet::Testnet;
 use super::truth::Truth;
 
 /// A rule that was broken, and how.
@@ -13,10 +16,6 @@ pub type Broken = (&'static str, String);
 
 /// SNO wei that each genesis validator gets.
 const GENESIS_EACH: u128 = 1_000_000 * 10u128.pow(18);
-/// Emission in era 0, and its floor, in SNO wei for each hour.
-const EMISSION_PER_HOUR: (u128, u128) = (5_625 * 10u128.pow(18), 420 * 10u128.pow(18));
-/// Length of an era in seconds.
-const ERA_SECONDS: u64 = 365 * 24 * 60 * 60;
 /// Challenges after which a worker must have been paid for one.
 const SURELY_PAID: u64 = 3;
 /// Parts of a distribution, in per cent: the workers'.
@@ -33,6 +32,8 @@ pub struct Balances {
     pub escrowed: u128,
     /// ETH escrowed.
     pub escrowed_eth: u128,
+    /// ETH that the token's contract holds.
+    pub eth: EthHeld,
     /// The last distribution's id.
     pub last_distribution: U256,
 }
@@ -42,11 +43,13 @@ pub struct Balances {
 pub struct Terms {
     /// Number of genesis validators.
     pub genesis: u64,
+    /// SNO wei that rewards of a testnet may mint in all.
+    pub testnet: u128,
     /// When the token was deployed, in chain seconds: the start of era 0.
     pub deployed_at: u64,
-    /// Update interval in seconds.
+    /// Update interval at first, in seconds.
     pub interval: u64,
-    /// Share of the snapshot to be exceeded, in per cent.
+    /// Share of the snapshot to be exceeded at first, in per cent.
     pub approval_percent: u64,
 }
 
@@ -54,8 +57,11 @@ pub struct Terms {
 #[derive(Debug, Clone)]
 pub struct Books {
     terms: Terms,
+    settings: Settings,
     truth: Truth,
     supply: U256,
+    ether: Ether,
+    testnet: Testnet,
     genesis_minted: bool,
     /// Payments of settled jobs that wait for a distribution with capacity.
     released: u128,
@@ -100,6 +106,7 @@ struct Distribution {
 struct Round {
     number: u64,
     snapshot: u64,
+    approval_percent: u64,
     /// Who may vote: the validators of the set when the round opened, without those who left since.
     members: BTreeSet<Address>,
     votes: BTreeMap<Address, B256>,
@@ -125,9 +132,12 @@ impl Books {
     /// Empty books, from before the deployment.
     pub fn new(terms: Terms, truth: Truth) -> Books {
         Books {
+            settings: Settings::new(&terms),
             terms,
             truth,
             supply: U256::ZERO,
+            ether: Ether::default(),
+            testnet: Testnet::default(),
             genesis_minted: false,
             released: 0,
             open_jobs: BTreeMap::new(),
@@ -194,6 +204,13 @@ impl Books {
                 } => {
                     self.executed(*round, *proposal, *distribution, seen, &mut broke);
                 }
+                Seen::TestnetClaimed { account, amount } => {
+                    explained += *amount;
+                    let broken = self.testnet.claimed(*account, *amount, self.terms.testnet);
+                    broke.broken.extend(broken);
+                }
+                Seen::EthCame(_) | Seen::EthLeft(_) => self.ether.enter(event),
+                Seen::IntervalSet(_) | Seen::ApprovalSet(_) => self.settings.enter(event),
                 Seen::Minted(_)
                 | Seen::Burned(_)
                 | Seen::ClaimCall { .. }
@@ -298,7 +315,7 @@ impl Books {
         } else {
             std::mem::take(&mut self.released)
         };
-        let emission = self.emission(timestamp);
+        let emission = self.settings.emission(self.terms.deployed_at, timestamp);
         let expected = emission.saturating_add(payments);
         broke.unless(pool == U256::from(expected), "emission", || {
             format!("distribution {id} has {pool}, and {emission} of emission with {payments} of payments is {expected}")
@@ -402,6 +419,7 @@ impl Books {
         self.last_executed_round = self.last_executed_round.max(number);
         let done = self.truth.challenges();
         self.done_before_last = std::mem::replace(&mut self.done_by_last, done);
+        self.settings.period_over();
         let last = self.distributions.len() as u64;
         broke.unless(id == last, "distribution-ids-without-gaps", || {
             format!("round {number} names {id}, made {last}")
@@ -416,7 +434,7 @@ impl Books {
                     .values()
                     .filter(|hash| **hash == proposal)
                     .count() as u64;
-                let required = self.required(round.snapshot);
+                let required = approvals(round.snapshot, round.approval_percent);
                 broke.unless(votes >= required, "approved", || {
                     format!(
                         "round {number} executes with {votes} votes, {required} of {} are required",
@@ -477,7 +495,8 @@ impl Books {
                 broke.unless(*snapshot <= members, "votes-of-the-snapshot", || {
                     format!("round {round} counts {snapshot} validators, there are {members}")
                 });
-                let expected = self.required(*snapshot);
+                let percent = self.settings.approval_percent;
+                let expected = approvals(*snapshot, percent);
                 broke.unless(*required == expected, "approved", || {
                     format!(
                         "round {round} asks for {required} of {snapshot}, it must be {expected}"
@@ -488,6 +507,7 @@ impl Books {
                 self.round = Some(Round {
                     number: *round,
                     snapshot: *snapshot,
+                    approval_percent: percent,
                     members: self.members.clone(),
                     votes: BTreeMap::new(),
                 });
@@ -562,6 +582,7 @@ impl Books {
             balances.last_distribution,
             ids,
         );
+        broke.broken.extend(self.ether.compare(&balances.eth));
         broke.broken
     }
 
@@ -576,30 +597,13 @@ impl Books {
                 .map(|d| d.capacity.saturating_sub(d.claimed_capacity))
                 .sum(),
             open_jobs: self.open_jobs.len() as u64,
-            required_approvals: self.required(self.members.len() as u64),
+            required_approvals: approvals(
+                self.members.len() as u64,
+                self.settings.approval_percent,
+            ),
             rounds_opened: self.rounds_opened,
             last_round: self.last_opened_round,
         }
-    }
-
-    /// Strictly more than the percentage, which of 100 % is all.
-    fn required(&self, snapshot: u64) -> u64 {
-        (self.terms.approval_percent * snapshot / 100 + 1).min(snapshot.max(1))
-    }
-
-    /// Emission of one update executed at a time in chain seconds, at the rate of the era in which the interval before
-    /// it began: times 0.6 for each era, rounded down each time.
-    fn emission(&self, timestamp: u64) -> u128 {
-        let (mut per_hour, floor) = EMISSION_PER_HOUR;
-        for _ in
-            0..timestamp.saturating_sub(self.terms.deployed_at + self.terms.interval) / ERA_SECONDS
-        {
-            per_hour = (per_hour * 3 / 5).max(floor);
-            if per_hour == floor {
-                break;
-            }
-        }
-        per_hour * u128::from(self.terms.interval) / 3600
     }
 }
 

@@ -19,6 +19,7 @@ fn books() -> (Books, Truth) {
     let truth = Truth::default();
     let terms = Terms {
         genesis: 3,
+        testnet: 0,
         deployed_at: 1_000,
         interval: INTERVAL,
         approval_percent: 66,
@@ -340,18 +341,4 @@ fn an_escrow_that_changes_on_the_way_is_seen() {
         names(&books.transaction(DUE, &[created])),
         ["job-id-used-once"]
     );
-}
-
-#[test]
-fn emission_falls_by_eras_to_its_floor() {
-    let (books, _) = books();
-    let era = |n: u64| books.emission(DUE + n * ERA_SECONDS) / SNO;
-    assert_eq!(
-        [0, 1, 2, 3, 4, 5, 6, 7, 50].map(era),
-        [
-            45_000, 27_000, 16_200, 9_720, 5_832, 3_499, 3_360, 3_360, 3_360
-        ]
-    );
-    // The update due when the era ends pays for the era's last period.
-    assert_eq!(books.emission(DUE + ERA_SECONDS - 1) / SNO, 45_000);
 }

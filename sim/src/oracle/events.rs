@@ -14,10 +14,16 @@ sol! {
     interface Token {
         event Transfer(address indexed from, address indexed to, uint256 value);
         event MerkleDistributionCreated(uint256 indexed distributionId, bytes32 merkleRoot, uint256 totalSnoRewards, uint256 totalEthRewards, uint256 timestamp);
+        event TestnetRewardsClaimed(address indexed user, uint256 amount);
+        event EthPaymentEscrowed(address indexed user, uint256 payment);
+        event ETHDeposited(address indexed from, uint256 amount);
+        event ETHWithdrawn(address indexed to, uint256 amount);
         event TokenRewardsClaimed(uint256 indexed distributionId, address indexed user, uint256 amount);
         function totalSupply() external view returns (uint256);
         function s_totalUnclaimed() external view returns (uint128 sno, uint128 eth);
         function s_totalEscrowed() external view returns (uint128 sno, uint128 eth);
+        function s_released() external view returns (uint128 sno, uint128 eth);
+        function s_totalCredits() external view returns (uint128 sno, uint128 eth);
         function s_currentDistributionId() external view returns (uint256);
         function claimMerkleRewards(uint256 distributionId, uint256 capacity, bytes32[] calldata proof) external;
         function batchClaimMerkleRewards(uint256[] calldata distributionIds, uint256[] calldata capacities, bytes32[][] calldata proofs) external;
@@ -36,12 +42,17 @@ sol! {
         struct StateUpdate { bytes32 merkleRoot; uint256 totalCapacity; address[] validatorsToRemove; bytes32[] jobIds; bytes32 workersHash; bytes32 capacitiesHash; ReputationChange[] reputationChanges; }
         event ValidatorAdded(address indexed validator);
         event ValidatorRemoved(address indexed validator);
+        event ConfigUpdated(uint256 updateTime);
+        event ApprovalPercentageUpdated(uint8 oldPercent, uint8 newPercent);
         event RoundOpened(uint64 indexed round, uint64 snapshotCount, uint64 requiredApprovals);
         event VoteCast(uint64 indexed round, address indexed validator, uint8 proposalNum, bytes32 proposalHash);
         event StateUpdateExecuted(uint64 indexed round, bytes32 indexed proposalHash, uint64 indexed distributionId, address executor);
         function executeProposal(uint8 proposalNum, StateUpdate calldata update) external;
     }
 }
+
+/// Begins the call that executes an update.
+pub(super) const EXECUTE_SELECTOR: [u8; 4] = Coordinator::executeProposalCall::SELECTOR;
 
 /// One thing that a transaction did, in terms of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +75,16 @@ pub enum Seen {
         account: Address,
         capacity: U256,
     },
+    /// A reward of a testnet was paid out.
+    TestnetClaimed { account: Address, amount: U256 },
+    /// ETH came to the token's contract.
+    EthCame(U256),
+    /// ETH left the token's contract.
+    EthLeft(U256),
+    /// Governance set the update interval of later periods, in seconds.
+    IntervalSet(u64),
+    /// Governance set the approval percentage of later rounds.
+    ApprovalSet(u64),
     /// A payment was escrowed for a job.
     JobCreated { job: B256, payment: u128, sno: bool },
     /// A job was settled by an update.
@@ -196,6 +217,19 @@ fn token_event(log: &Log) -> Option<Seen> {
             pool: e.totalSnoRewards,
         });
     }
+    if let Ok(e) = Token::TestnetRewardsClaimed::decode_log(log) {
+        let (account, amount) = (e.user, e.amount);
+        return Some(Seen::TestnetClaimed { account, amount });
+    }
+    if let Ok(e) = Token::EthPaymentEscrowed::decode_log(log) {
+        return Some(Seen::EthCame(e.payment));
+    }
+    if let Ok(e) = Token::ETHDeposited::decode_log(log) {
+        return Some(Seen::EthCame(e.amount));
+    }
+    if let Ok(e) = Token::ETHWithdrawn::decode_log(log) {
+        return Some(Seen::EthLeft(e.amount));
+    }
     let e = Token::TokenRewardsClaimed::decode_log(log).ok()?;
     Some(Seen::Claimed {
         id: small(e.distributionId),
@@ -246,6 +280,12 @@ fn coordinator_event(log: &Log) -> Option<Seen> {
             snapshot,
             required,
         });
+    }
+    if let Ok(e) = Coordinator::ConfigUpdated::decode_log(log) {
+        return Some(Seen::IntervalSet(small(e.updateTime)));
+    }
+    if let Ok(e) = Coordinator::ApprovalPercentageUpdated::decode_log(log) {
+        return Some(Seen::ApprovalSet(e.newPercent.into()));
     }
     if let Ok(e) = Coordinator::ValidatorAdded::decode_log(log) {
         return Some(Seen::ValidatorAdded(e.validator));

@@ -11,7 +11,11 @@
 //! uses the contracts' or the node's predicates: an error there must not hide itself.
 
 pub mod books;
+mod ether;
 mod events;
+mod failures;
+mod settings;
+mod testnet;
 pub mod truth;
 
 pub use events::names as event_names;
@@ -20,11 +24,13 @@ use std::collections::BTreeMap;
 
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, keccak256};
-use smartnodes_evm::chain::{BlockSummary, Chain};
+use smartnodes_evm::chain::{BlockSummary, CallError, Chain};
 use smartnodes_evm::deployment::Deployment;
 
 use crate::oracle::books::{Balances, Books, Terms};
+use crate::oracle::ether::EthHeld;
 use crate::oracle::events::Token;
+use crate::oracle::failures::Failures;
 use crate::oracle::truth::Truth;
 use crate::violation::Violations;
 
@@ -63,6 +69,7 @@ pub struct Oracle {
     done: BTreeMap<(Address, Address, B256), u64>,
     /// How often the contracts emitted each event.
     events: BTreeMap<String, u64>,
+    failures: Failures,
 }
 
 impl Oracle {
@@ -80,6 +87,7 @@ impl Oracle {
             history: None,
             done: BTreeMap::new(),
             events: BTreeMap::new(),
+            failures: Failures::default(),
         }
     }
 
@@ -132,6 +140,14 @@ impl Oracle {
                     .add("chain-readable", format!("block {number}: {error}"));
             }
         };
+        for failed in receipts.iter().filter(|receipt| !receipt.status()) {
+            let round = self.books.tally().last_round;
+            let (from, hash) = (failed.from, failed.transaction_hash);
+            if let Some((invariant, detail)) = self.failures.enter(round, from, hash) {
+                self.violations
+                    .add(invariant, format!("block {number}: {detail}"));
+            }
+        }
         for receipt in receipts.iter().filter(|receipt| receipt.status()) {
             let input = chain.transaction(&receipt.transaction_hash).map(|tx| {
                 use alloy::consensus::Transaction as _;
@@ -175,10 +191,14 @@ impl Oracle {
     }
 
     /// A call with arguments to Coordinator or Core names what it is about: the same wallet has no reason to do it twice.
-    /// (Transfers of tokens may repeat; calls without arguments move rounds on.)
+    /// (Transfers of tokens may repeat; calls without arguments move rounds on; an execution names no round, so that two of
+    /// updates without content are the same call, and the books count executions by round.)
     fn once(&mut self, from: Address, to: Address, data: &[u8], number: u64) {
         let ours = [self.deployment.coordinator, self.deployment.core];
-        if !ours.contains(&to) || data.len() <= SELECTOR_BYTES {
+        if !ours.contains(&to)
+            || data.len() <= SELECTOR_BYTES
+            || data.starts_with(&events::EXECUTE_SELECTOR)
+        {
             return;
         }
         let key = (from, to, keccak256(data));
@@ -215,7 +235,15 @@ impl Oracle {
         let token = self.deployment.token;
         let unclaimed = chain.read(token, &Token::s_totalUnclaimedCall {})?;
         let escrowed = chain.read(token, &Token::s_totalEscrowedCall {})?;
+        let released = chain.read(token, &Token::s_releasedCall {})?;
+        let credits = chain.read(token, &Token::s_totalCreditsCall {})?;
         Ok(Balances {
+            eth: EthHeld {
+                all: chain
+                    .balance(token, BlockId::latest())
+                    .map_err(CallError::Block)?,
+                owned: [unclaimed.eth, escrowed.eth, released.eth, credits.eth],
+            },
             supply: chain.read(token, &Token::totalSupplyCall {})?,
             unclaimed: unclaimed.sno,
             escrowed: escrowed.sno,

@@ -305,3 +305,35 @@ async fn a_deployment_that_is_not_there_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_validator_that_fell_silent_comes_back_as_often_as_it_has_to() {
+    const SILENT_SECONDS: u64 = 4 * 24 * 3_600;
+    let shared = Shared::new();
+    let client = shared.client(0, memory()).await;
+    let me = client.address();
+    assert!(client.is_active(me).await.unwrap());
+    let mut hashes = Vec::new();
+    // Nobody opens a round meanwhile, so that it is the same one each time.
+    for _ in 0..2 {
+        let now = client.head().await.unwrap().timestamp;
+        shared.wait_until(now + SILENT_SECONDS);
+        assert!(!client.is_active(me).await.unwrap());
+        let refused = client.send(Intent::OpenRound { round: 1 }).await;
+        assert!(
+            matches!(&refused, Err(ChainError::Reverted { name, .. }) if name == "Coordinator__NotValidator"),
+            "{refused:?}"
+        );
+        let done = client.send(Intent::Reactivate { round: 1 }).await.unwrap();
+        hashes.push(done.hash);
+        assert!(client.is_active(me).await.unwrap());
+    }
+    assert_ne!(hashes[0], hashes[1]);
+    client.send(Intent::OpenRound { round: 1 }).await.unwrap();
+    let other = shared.client(WORKER, memory()).await;
+    let refused = other.send(Intent::Reactivate { round: 1 }).await;
+    assert!(
+        matches!(&refused, Err(ChainError::Reverted { name, .. }) if name == "Coordinator__NotValidator"),
+        "{refused:?}"
+    );
+}
