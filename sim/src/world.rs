@@ -452,6 +452,11 @@ fn chain(
         approval_percent: scenario.chain.approval_percent.into(),
     };
     let mut oracle = Oracle::new(deployment.clone(), terms, truth.clone(), violations.clone());
+    oracle.expect_transfers(scenario.transfers.iter().filter_map(|transfer| {
+        let wallet = |host| identities.get(host).map(Identity::address);
+        let (from, to) = (wallet(&transfer.from)?, wallet(&transfer.to)?);
+        Some((from, to, U256::from(transfer.amount.wei())))
+    }));
     (1..=deployed).for_each(|number| oracle.follow(&chain, number));
     oracle.compare(&chain);
     if may_rewind(scenario) {

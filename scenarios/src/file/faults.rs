@@ -45,7 +45,7 @@ pub(super) struct FaultTable {
     by_host: Option<Spot<String>>,
     /// Of crash and restart-loop: how long the process is down; a crash may last "forever".
     down_for: Option<Spot<LastsValue>>,
-    /// How long it lasts; a partition may last "forever".
+    /// How long it lasts; a partition or a fee-spike may last "forever".
     lasts: Option<Spot<LastsValue>>,
     /// It may turn out to affect nothing, which is a violation otherwise.
     may_miss: Option<bool>,
@@ -190,9 +190,11 @@ impl Check<'_> {
         }
         if let Some(span) = table.down_for.as_ref().or(table.lasts.as_ref())
             && lasts == Moment::FOREVER
-            && !["crash", "partition"].contains(&name)
+            && !["crash", "partition", "fee-spike"].contains(&name)
         {
-            let message = format!("a {name} has an end: only a crash or a partition is for ever");
+            let message = format!(
+                "a {name} has an end: only a crash, a partition or a fee-spike is for ever"
+            );
             return self.refuse(span.span(), message);
         }
         Ok(Fault {

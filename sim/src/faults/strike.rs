@@ -312,7 +312,7 @@ async fn chain(strike: &Strike, stage: &Stage) -> (u64, String) {
         _ => (Trouble::Stop, "blocks left out"),
     };
     let number = stage.chain.begin(trouble);
-    sleep(strike.lasts).await;
+    last(strike, stage).await;
     let touched = stage.chain.end(number);
     (touched, format!("{touched} {what}"))
 }

@@ -19,6 +19,7 @@ sol! {
         event ETHDeposited(address indexed from, uint256 amount);
         event ETHWithdrawn(address indexed to, uint256 amount);
         event TokenRewardsClaimed(uint256 indexed distributionId, address indexed user, uint256 amount);
+        function transfer(address to, uint256 value) external returns (bool);
         function totalSupply() external view returns (uint256);
         function s_totalUnclaimed() external view returns (uint128 sno, uint128 eth);
         function s_totalEscrowed() external view returns (uint128 sno, uint128 eth);

@@ -16,6 +16,7 @@ mod events;
 mod failures;
 mod settings;
 mod testnet;
+mod transfers;
 pub mod truth;
 
 pub use events::names as event_names;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, keccak256};
+use alloy::sol_types::SolCall;
 use smartnodes_evm::chain::{BlockSummary, CallError, Chain};
 use smartnodes_evm::deployment::Deployment;
 
@@ -31,6 +33,7 @@ use crate::oracle::books::{Balances, Books, Terms};
 use crate::oracle::ether::EthHeld;
 use crate::oracle::events::Token;
 use crate::oracle::failures::Failures;
+use crate::oracle::transfers::{Planned, Transfers};
 use crate::oracle::truth::Truth;
 use crate::violation::Violations;
 
@@ -70,6 +73,7 @@ pub struct Oracle {
     /// How often the contracts emitted each event.
     events: BTreeMap<String, u64>,
     failures: Failures,
+    transfers: Transfers,
 }
 
 impl Oracle {
@@ -88,7 +92,13 @@ impl Oracle {
             done: BTreeMap::new(),
             events: BTreeMap::new(),
             failures: Failures::default(),
+            transfers: Transfers::default(),
         }
+    }
+
+    /// Expects these transfers, each as often as it is named.
+    pub fn expect_transfers(&mut self, plan: impl IntoIterator<Item = Planned>) {
+        self.transfers = Transfers::new(plan);
     }
 
     /// Keeps old books from now on, so that [`Oracle::rewind`] can go back to them.
@@ -112,6 +122,7 @@ impl Oracle {
     /// All blocks after `latest` are undone.
     pub fn rewind(&mut self, chain: &Chain, latest: u64) {
         self.done.retain(|_, block| *block <= latest);
+        self.transfers.rewind(latest);
         let history = self.history.get_or_insert_default();
         history.split_off(&(latest + 1));
         match history.last_key_value() {
@@ -155,6 +166,7 @@ impl Oracle {
             });
             if let (Some((from, data)), Some(to)) = (&input, receipt.to) {
                 self.once(*from, to, data, number);
+                self.transferred(*from, to, data, number);
             }
             for log in receipt.inner.logs() {
                 if let Some(name) = events::name(&self.deployment, &log.inner) {
@@ -208,6 +220,20 @@ impl Oracle {
                 "transaction-once",
                 format!("{from} calls {selector} of {to} in block {number} as in block {before}"),
             );
+        }
+    }
+
+    /// A call that sends SNO.
+    fn transferred(&mut self, from: Address, to: Address, data: &[u8], number: u64) {
+        if to != self.deployment.token {
+            return;
+        }
+        let Ok(call) = Token::transferCall::abi_decode(data) else {
+            return;
+        };
+        let made = (from, call.to, call.value);
+        if let Some((invariant, detail)) = self.transfers.enter(made, number) {
+            self.violations.add(invariant, detail);
         }
     }
 
