@@ -32,8 +32,9 @@ pub const BLOCK_TIME_SECONDS: u64 = 1;
 
 /// Gas for a call in another's name.
 const IMPERSONATED_GAS: u64 = 1_000_000;
-/// Transactions that are sent before some are waited for.
-const SENT_AT_ONCE: usize = 90;
+/// Transactions that are sent before some are waited for: fewer than may wait of one account, and of calls such as an
+/// escrow so many that a block has room for others beside them.
+const SENT_AT_ONCE: usize = 300;
 
 /// A mined transaction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,10 @@
 //! Several RPC endpoints of one chain: which of them is asked, and whether they tell the same story.
+//!
+//! Of three or more that answer, the majority is believed: one that lags, lies or invents a future is left. Where exactly
+//! two answer there is no majority, and neither is believed against the other. What both say counts: of their latest blocks
+//! the lower one, if they agree on what is as deep below it as the node waits for. If they do not, or are further apart
+//! than [`LAG_SECONDS`], nothing is decided until they agree, or a third one says who is right. One that answers alone is
+//! believed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,7 +20,7 @@ use alloy::{
     transports::TransportResult,
 };
 use smartnodes_evm::bindings::SmartnodesCoordinator as Coordinator;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{client::ChainClient, error::ChainError, journal::Pending, views::Head};
@@ -22,6 +28,8 @@ use crate::failpoint::sometimes;
 
 /// An endpoint whose latest block is this much older (seconds) than that of the others lags.
 const LAG_SECONDS: u64 = 60;
+/// How often it is looked whether the one of two endpoints that is behind by some blocks has caught up.
+const CATCH_UP_ATTEMPTS: u32 = 5;
 
 /// The endpoints, and the one that is asked at present.
 pub(super) struct Endpoints {
@@ -77,19 +85,20 @@ impl ChainClient {
     /// contradicts the majority is not asked further.
     ///
     /// # Errors
-    /// [`ChainError::Contradiction`] if no majority agrees: then nobody knows what the chain says, and nothing that
-    /// depends on it may be done.
+    /// [`ChainError::Contradiction`] if no majority agrees, [`ChainError::Apart`] if two are all that answer and one of them
+    /// is far ahead: then nobody knows what the chain says, and nothing that depends on it may be done.
     pub async fn cross_check(&self) -> Result<(), ChainError> {
         let endpoints = &self.inner.endpoints;
         if endpoints.count() < 2 {
             return Ok(());
         }
-        let heads = self.heads().await;
+        let heads = self.heads().await?;
         let Some(lowest) = heads.iter().flatten().map(|head| head.number).min() else {
             // Nobody answers: the next request says so.
             return Ok(());
         };
-        let number = lowest.saturating_sub(self.settings().confirmations);
+        let confirmations = self.settings().confirmations;
+        let number = lowest.saturating_sub(confirmations);
         let coordinator = self.deployment().coordinator;
         let stories = self
             .ask_all(|provider| async move {
@@ -106,12 +115,17 @@ impl ChainClient {
                 Ok(Some((block.header().hash, status)))
             })
             .await;
-        let fit = |place: usize| heads[place].is_some();
+        // Of two, the one ahead is not asked for what the other one does not bear out.
+        let highest = match pair(&heads) {
+            Some(_) => lowest.saturating_add(confirmations),
+            None => u64::MAX,
+        };
+        let fit = |place: usize| heads[place].is_some_and(|head| head.number <= highest);
         self.majority(number, &stories, fit).map(drop)
     }
 
     /// The latest blocks of the endpoints that answer and keep up.
-    async fn heads(&self) -> Vec<Option<Head>> {
+    async fn heads(&self) -> Result<Vec<Option<Head>>, ChainError> {
         let mut heads = self
             .ask_all(|provider| async move {
                 let latest = BlockNumberOrTag::Latest;
@@ -124,9 +138,15 @@ impl ChainClient {
                     }))
             })
             .await;
+        if let Some((behind, ahead)) = pair(&heads) {
+            if ahead.timestamp.abs_diff(behind.timestamp) > LAG_SECONDS {
+                return Err(apart(behind, ahead));
+            }
+            return Ok(heads);
+        }
         let known: Vec<Head> = heads.iter().copied().flatten().collect();
         let Some(reference) = reference(&known) else {
-            return heads;
+            return Ok(heads);
         };
         for (place, entry) in heads.iter_mut().enumerate() {
             if let Some(head) =
@@ -138,14 +158,15 @@ impl ChainClient {
                 *entry = None;
             }
         }
-        heads
+        Ok(heads)
     }
 
     /// What the endpoints say that have block `at_least` and keep up: the answer of more than half of them. Where there
     /// is one endpoint, it is believed. `method` is for the error if none answers.
     ///
     /// # Errors
-    /// [`ChainError::Contradiction`] if no majority agrees.
+    /// [`ChainError::Contradiction`] if no majority agrees; [`ChainError::Apart`] if two are all that answer, and one of them
+    /// does not get that far.
     pub(super) async fn agreed<T: PartialEq, F>(
         &self,
         method: &'static str,
@@ -158,7 +179,7 @@ impl ChainClient {
         if self.inner.endpoints.count() < 2 {
             return self.request(method, ask).await;
         }
-        let heads = self.heads().await;
+        let heads = self.heads_with(at_least).await?;
         let has = |place: usize| heads[place].is_some_and(|head| head.number >= at_least);
         let mut answers = self
             .ask_all(|provider| {
@@ -180,7 +201,27 @@ impl ChainClient {
         }
     }
 
-    /// Whether the endpoints bear a receipt out: they agree on it, and its block is on chain.
+    /// The heads, of two if possible when both have block `at_least`: one that has just heard of a block is not ahead of the
+    /// other for long.
+    async fn heads_with(&self, at_least: u64) -> Result<Vec<Option<Head>>, ChainError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let heads = self.heads().await?;
+            match pair(&heads) {
+                Some((behind, ahead)) if behind.number < at_least => {
+                    if attempts == CATCH_UP_ATTEMPTS {
+                        return Err(apart(behind, ahead));
+                    }
+                }
+                _ => return Ok(heads),
+            }
+            sleep(self.settings().poll_interval).await;
+        }
+    }
+
+    /// Whether the endpoints bear a receipt out: they agree on it, and its block is on chain. Not yet, if one of two has still
+    /// to hear of its block.
     pub(super) async fn borne_out(
         &self,
         receipt: &TransactionReceipt,
@@ -191,11 +232,18 @@ impl ChainClient {
         let agreed = if self.inner.endpoints.count() < 2 {
             said
         } else {
-            self.agreed("eth_getTransactionReceipt", block, |provider| async move {
-                let receipt = provider.get_transaction_receipt(hash).await?;
-                Ok(receipt.map(|receipt| (receipt.block_hash, receipt.status())))
-            })
-            .await?
+            let asked = self
+                .agreed("eth_getTransactionReceipt", block, |provider| async move {
+                    let receipt = provider.get_transaction_receipt(hash).await?;
+                    Ok(receipt.map(|receipt| (receipt.block_hash, receipt.status())))
+                })
+                .await;
+            match asked {
+                Err(ChainError::Apart { seconds, .. }) if seconds <= LAG_SECONDS => {
+                    return Ok(false);
+                }
+                asked => asked?,
+            }
         };
         let on_chain = self.block_hash(block).await?;
         let true_one = agreed == said && on_chain.is_some() && on_chain == receipt.block_hash;
@@ -346,8 +394,30 @@ impl ChainClient {
     }
 }
 
-/// The head that the others are measured by: of two the later; of more the middle one, so that a single endpoint that
-/// invents blocks does not make the honest ones look late.
+/// The two heads, the lower one first, if exactly two endpoints have told theirs.
+fn pair(heads: &[Option<Head>]) -> Option<(Head, Head)> {
+    let mut known = heads.iter().copied().flatten();
+    let (one, two) = (known.next()?, known.next()?);
+    if known.next().is_some() {
+        return None;
+    }
+    Some(if one.number <= two.number {
+        (one, two)
+    } else {
+        (two, one)
+    })
+}
+
+fn apart(behind: Head, ahead: Head) -> ChainError {
+    ChainError::Apart {
+        behind: behind.number,
+        ahead: ahead.number,
+        seconds: ahead.timestamp.abs_diff(behind.timestamp),
+    }
+}
+
+/// The head that the others are measured by, of three or more the middle one: a single endpoint that invents blocks does
+/// not make the honest ones look late.
 fn reference(heads: &[Head]) -> Option<Head> {
     let mut sorted = heads.to_vec();
     sorted.sort_by_key(|head| head.timestamp);

@@ -52,6 +52,18 @@ pub enum ChainError {
         /// How many answered.
         answers: usize,
     },
+    /// Only two endpoints answer, and one of them is ahead of the other.
+    #[error(
+        "of two RPC endpoints one is at block {behind}, the other at block {ahead}, {seconds} s later, and nobody can tell which of them is right; name a third in chain.rpc, or remove the one that lags or lies"
+    )]
+    Apart {
+        /// The lower of their latest blocks.
+        behind: u64,
+        /// The higher one.
+        ahead: u64,
+        /// Time between them, in seconds.
+        seconds: u64,
+    },
     /// The endpoint answered with an error that is not a revert.
     #[error("the chain refused {method}: {message} (code {code})")]
     Rpc {

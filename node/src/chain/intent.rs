@@ -113,6 +113,9 @@ pub enum Intent {
     },
 }
 
+/// The kind of [`Intent::Transfer`] in keys of the journal.
+const TRANSFER: &str = "transfer";
+
 /// The contract call of an intent. No intent sends ETH along.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
@@ -279,7 +282,7 @@ impl Intent {
                 to,
                 amount,
                 reference,
-            } => ("transfer", (*to, *amount, *reference).abi_encode()),
+            } => (TRANSFER, (*to, *amount, *reference).abi_encode()),
         };
         let mut key = scope.to_vec();
         key.extend_from_slice(kind.as_bytes());
@@ -287,6 +290,13 @@ impl Intent {
         key.extend_from_slice(keccak256(identity).as_slice());
         key
     }
+}
+
+/// Whether nothing but the journal keeps the intent under this key from being done twice. The contracts take no vote,
+/// claim, job or registration a second time, and a round's steps belong to their round.
+pub(super) fn done_once_only_here(key: &[u8]) -> bool {
+    key.get(B256::len_bytes()..)
+        .is_some_and(|kind| kind.starts_with(TRANSFER.as_bytes()))
 }
 
 #[cfg(madsim)]

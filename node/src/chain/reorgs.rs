@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use super::{
     client::ChainClient,
     error::ChainError,
+    intent::done_once_only_here,
     journal::{Entry, Mined},
     nonces::NonceOwner,
 };
@@ -103,7 +104,8 @@ impl ChainClient {
         Ok(())
     }
 
-    /// Drops the means to send again what is too deep to be undone.
+    /// Drops the means to send again what is too deep to be undone, and, where the contracts would not do it a second time
+    /// anyway, the record that it was done.
     fn make_final(&self, owner: &mut NonceOwner, head: u64) -> Result<(), ChainError> {
         let is_final = |block: u64| block.saturating_add(FINAL_BLOCKS) <= head;
         let journal = &self.inner.journal;
@@ -120,8 +122,12 @@ impl ChainClient {
             }) = journal.load(&key)?
                 && pending.nonce == nonce
             {
-                let undoable = None;
-                journal.save(&key, &Entry::Mined { mined, undoable })?;
+                if done_once_only_here(&key) {
+                    let undoable = None;
+                    journal.save(&key, &Entry::Mined { mined, undoable })?;
+                } else {
+                    journal.close(&key)?;
+                }
             }
             owner.undoable.remove(&nonce);
         }

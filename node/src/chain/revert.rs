@@ -9,8 +9,9 @@ use alloy::{
 };
 
 use smartnodes_evm::bindings::{
-    SmartnodesCoordinator::SmartnodesCoordinatorErrors, SmartnodesCore::SmartnodesCoreErrors,
-    SmartnodesERC20::SmartnodesERC20Errors,
+    ERC1967Proxy::ERC1967ProxyErrors, SmartnodesCoordinator::SmartnodesCoordinatorErrors,
+    SmartnodesCore::SmartnodesCoreErrors, SmartnodesDAO::SmartnodesDAOErrors,
+    SmartnodesERC20::SmartnodesERC20Errors, SmartnodesTimelock::SmartnodesTimelockErrors,
 };
 
 /// Why a contract reverted.
@@ -37,6 +38,9 @@ impl Reason {
         custom::<SmartnodesCoordinatorErrors>(data)
             .or_else(|| custom::<SmartnodesCoreErrors>(data))
             .or_else(|| custom::<SmartnodesERC20Errors>(data))
+            .or_else(|| custom::<SmartnodesDAOErrors>(data))
+            .or_else(|| custom::<SmartnodesTimelockErrors>(data))
+            .or_else(|| custom::<ERC1967ProxyErrors>(data))
             .unwrap_or_else(|| Reason::named("Unknown", &format!("({data})")))
     }
 
@@ -78,9 +82,13 @@ fn custom<E: SolInterface + Debug>(data: &Bytes) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Address, U256};
+    use alloy::primitives::{Address, B256, U256};
+    use proptest::prelude::*;
 
-    use smartnodes_evm::bindings::SmartnodesERC20 as Token;
+    use smartnodes_evm::bindings::{
+        ERC1967Proxy as Proxy, SmartnodesDAO as Dao, SmartnodesERC20 as Token,
+        SmartnodesTimelock as Timelock,
+    };
 
     use super::*;
 
@@ -100,6 +108,62 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_governance_and_of_the_proxies_are_decoded_too() {
+        let zero = B256::ZERO;
+        let decode = |data: Vec<u8>| Reason::decode(&data.into());
+        let reason = decode(
+            Dao::GovernorNonexistentProposal {
+                proposalId: U256::from(7),
+            }
+            .abi_encode(),
+        );
+        assert_eq!(reason.name, "GovernorNonexistentProposal");
+        assert_eq!(reason.details, "(proposalId: 7)");
+        let reason = decode(Dao::DAO__TimelockIsFixed {}.abi_encode());
+        assert_eq!(reason, Reason::named("DAO__TimelockIsFixed", ""));
+        let early = Timelock::TimelockUnexpectedOperationState {
+            operationId: zero,
+            expectedStates: zero,
+        };
+        assert_eq!(
+            decode(early.abi_encode()).name,
+            "TimelockUnexpectedOperationState"
+        );
+        let denied = Timelock::AccessControlUnauthorizedAccount {
+            account: Address::ZERO,
+            neededRole: zero,
+        };
+        assert_eq!(
+            decode(denied.abi_encode()).name,
+            "AccessControlUnauthorizedAccount"
+        );
+        let bare = Proxy::ERC1967ProxyUninitialized {};
+        assert_eq!(decode(bare.abi_encode()).name, "ERC1967ProxyUninitialized");
+    }
+
+    /// Every error that a contract declares, given the arguments that every type has: zeros.
+    #[test]
+    fn no_error_of_any_contract_is_unknown() {
+        fn all<E: SolInterface>() -> impl Iterator<Item = [u8; 4]> {
+            E::selectors()
+        }
+        let selectors: Vec<[u8; 4]> = all::<SmartnodesCoordinatorErrors>()
+            .chain(all::<SmartnodesCoreErrors>())
+            .chain(all::<SmartnodesERC20Errors>())
+            .chain(all::<SmartnodesDAOErrors>())
+            .chain(all::<SmartnodesTimelockErrors>())
+            .chain(all::<ERC1967ProxyErrors>())
+            .collect();
+        assert!(selectors.len() > 100, "{}", selectors.len());
+        for selector in selectors {
+            // A string or an array is told by where it is: at zero, where the zeros say that it is empty.
+            let data = [selector.as_slice(), &[0; 32 * 8]].concat();
+            let reason = Reason::decode(&data.into());
+            assert_ne!(reason.name, "Unknown", "{selector:?}");
+        }
+    }
+
+    #[test]
     fn plain_reverts_panics_and_unknown_data_are_told_apart() {
         let decode = |data: Vec<u8>| Reason::decode(&data.into());
         assert_eq!(
@@ -112,5 +176,21 @@ mod tests {
             Reason::named("Unknown", "(0x01020304)")
         );
         assert_eq!(decode(Panic::from(0x11u64).abi_encode()).name, "Panic");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn arbitrary_revert_data_has_some_name(bytes: Vec<u8>, selector: prop::sample::Index) {
+            prop_assert!(!Reason::decode(&bytes.clone().into()).name.is_empty());
+            // Behind a selector that is known, so that the arguments are read.
+            let known: Vec<[u8; 4]> = SmartnodesDAOErrors::selectors()
+                .chain(SmartnodesERC20Errors::selectors())
+                .chain([Revert::SELECTOR, Panic::SELECTOR])
+                .collect();
+            let data = [known[selector.index(known.len())].as_slice(), &bytes].concat();
+            prop_assert!(!Reason::decode(&data.into()).name.is_empty());
+        }
     }
 }

@@ -56,8 +56,9 @@ impl Mined {
 impl ChainClient {
     /// Has `intent` done on chain, at most once, and returns when it is confirmed.
     ///
-    /// If it was done before, also in an earlier run of the node, its transaction is returned; if it is under way, this
-    /// waits for it; if a reorganisation has undone it, it is sent again. Dropping the future stops the waiting, not the
+    /// If it was done before, also in an earlier run of the node, its transaction is returned, until that is too deep to be
+    /// undone and the contracts refuse to do it again; if it is under way, this waits for it; if a reorganisation has undone
+    /// it, it is sent again. Dropping the future stops the waiting, not the
     /// transaction: send the same intent to resume. After [`ChainError::Reverted`], [`ChainError::Refused`] and
     /// [`ChainError::Failed`] it is not done and may be sent again; after other errors it may or may not be done, and
     /// sending it again finds out.

@@ -289,6 +289,8 @@ fn time(field: &str, given: Option<u64>, default: Duration) -> Result<Duration, 
 mod tests {
     use std::fs;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -356,6 +358,38 @@ mod tests {
             assert!(GOOD.contains(from));
             let error = read(&GOOD.replacen(from, to, 1)).err().unwrap();
             assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+
+    /// A deployment of nothing.
+    const EMPTY: &[u8] = b"{}";
+
+    /// A file that is there, with these bytes.
+    fn read_bytes(config: &[u8], deployment: &[u8]) -> Result<Loaded, CliError> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("deployment.json"), deployment).unwrap();
+        let path = dir.path().join("node.toml");
+        fs::write(&path, config).unwrap();
+        Loaded::read(&path)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn arbitrary_files_are_refused(bytes: Vec<u8>, text: String) {
+            prop_assert!(read_bytes(&bytes, EMPTY).is_err());
+            prop_assert!(read_bytes(text.as_bytes(), EMPTY).is_err());
+            prop_assert!(read_bytes(GOOD.as_bytes(), &bytes).is_err());
+            prop_assert!(read_bytes(GOOD.as_bytes(), text.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn a_file_with_a_changed_byte_is_refused_or_read(at: prop::sample::Index, to: u8) {
+            let mut bytes = GOOD.as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            let _ = read_bytes(&bytes, EMPTY);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The jobs that a validator coordinates: in memory while they are open, and in the store before anyone acts on them.
 //!
-//! A job has one row, and one for each worker's answer to one of its tasks. Once it has its receipt, which says it all,
-//! the rows go; of a job that failed the first one stays for a time, so that its user can be told.
+//! A job has one row, and one for each worker's answer to one of its tasks; the answers are in the store only, as they may
+//! be large. Once the job has its receipt, which says it all, the rows go; of a job that ended without one a short note
+//! stays for a time, so that its user can be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy::primitives::{Address, B256};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -17,8 +19,12 @@ use crate::store::{Store, StoreError, Table};
 
 /// Jobs that one validator runs at once.
 pub(super) const OPEN_JOBS_MAX: usize = 1_024;
+/// Bytes that the requests and the results of the jobs may come to that one validator runs at once.
+const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Rounds for which the end of a job that failed is remembered.
 const FAILED_JOBS_KEPT_ROUNDS: u64 = 16;
+/// Most jobs that failed that are remembered. The oldest give way.
+const FAILED_JOBS_MAX: usize = 4_096;
 
 /// A job as the coordinating validator keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,8 +34,28 @@ pub(super) struct Job {
     pub(super) round: u64,
     /// Why it is given up, once it is.
     pub(super) failed: Option<String>,
-    /// Nothing more happens to it.
-    pub(super) closed: bool,
+}
+
+impl Job {
+    /// The most bytes that it may take in memory: its request, and one result for each of its tasks.
+    fn bytes_max(&self) -> usize {
+        let tasks = &self.request.body.tasks;
+        tasks
+            .iter()
+            .map(|task| task.bytes_max() + task.result_bytes_max())
+            .sum()
+    }
+}
+
+/// What is remembered of a job that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failed {
+    /// Whose job it was.
+    pub(super) user: Address,
+    /// Round in which it was admitted.
+    round: u64,
+    /// Why it failed.
+    pub(super) reason: String,
 }
 
 /// An answer that is kept.
@@ -44,8 +70,6 @@ pub(super) struct KeptAnswer {
 #[derive(Clone, Debug)]
 struct Open {
     job: Job,
-    /// By task and worker.
-    answers: BTreeMap<(u16, Address), KeptAnswer>,
     /// Rings when the job is called off.
     called_off: Arc<Notify>,
 }
@@ -55,11 +79,14 @@ struct Open {
 pub struct Coordination {
     store: Store,
     open: Mutex<BTreeMap<B256, Open>>,
+    /// Jobs that failed, by the round in which they were admitted.
+    failed: Mutex<BTreeSet<(u64, B256)>>,
     pub(super) admitted: Notify,
 }
 
 const JOB: &[u8] = b"coordinated/";
 const ANSWER: &[u8] = b"answer/";
+const FAILED: &[u8] = b"failed/";
 
 fn job_key(job: B256) -> Vec<u8> {
     [JOB, job.as_slice()].concat()
@@ -75,50 +102,48 @@ fn answer_key(job: B256, task: u16, worker: Address) -> Vec<u8> {
     .concat()
 }
 
-/// Job, task and worker of an answer's key.
-fn parse_answer_key(key: &[u8]) -> Option<(B256, u16, Address)> {
-    let key = key.strip_prefix(ANSWER)?;
-    let (job, key) = key.split_at_checked(32)?;
-    let (task, worker) = key.split_at_checked(2)?;
-    Some((
-        B256::try_from(job).ok()?,
-        u16::from_be_bytes(task.try_into().ok()?),
-        Address::try_from(worker).ok()?,
-    ))
+/// Where the answers to one task are.
+fn answers_prefix(job: B256, task: u16) -> Vec<u8> {
+    [ANSWER, job.as_slice(), &task.to_be_bytes()].concat()
+}
+
+fn failed_key(job: B256) -> Vec<u8> {
+    [FAILED, job.as_slice()].concat()
+}
+
+/// The job that a key ends with.
+fn job_of(key: &[u8], prefix: &[u8]) -> Option<B256> {
+    B256::try_from(key.strip_prefix(prefix)?).ok()
 }
 
 impl Coordination {
     /// Reads the open jobs from the store.
     pub fn open(store: Store) -> Result<Self, StoreError> {
-        let mut open: BTreeMap<B256, Open> = BTreeMap::new();
-        for (key, job) in store.scan_prefix::<Job>(Table::Jobs, JOB)? {
-            if let Ok(id) = B256::try_from(&key[JOB.len()..])
-                && !job.closed
-            {
-                let entry = Open {
-                    job,
-                    answers: BTreeMap::new(),
-                    called_off: Arc::default(),
-                };
-                open.insert(id, entry);
+        let mut open = BTreeMap::new();
+        store.visit(Table::Jobs, JOB, |key, job: Job| {
+            if let Some(id) = job_of(key, JOB) {
+                let called_off = Arc::default();
+                open.insert(id, Open { job, called_off });
             }
-        }
-        for (key, answer) in store.scan_prefix::<KeptAnswer>(Table::Jobs, ANSWER)? {
-            if let Some((job, task, worker)) = parse_answer_key(&key)
-                && let Some(entry) = open.get_mut(&job)
-            {
-                entry.answers.insert((task, worker), answer);
-            }
-        }
+        })?;
+        let mut failed = BTreeSet::new();
+        store.visit(Table::Jobs, FAILED, |key, note: Failed| {
+            failed.extend(job_of(key, FAILED).map(|id| (note.round, id)));
+        })?;
         Ok(Self {
             store,
             open: Mutex::new(open),
+            failed: Mutex::new(failed),
             admitted: Notify::new(),
         })
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<B256, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, BTreeSet<(u64, B256)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ids of the open jobs.
@@ -131,9 +156,9 @@ impl Coordination {
         self.jobs().get(&id).map(|open| open.job.clone())
     }
 
-    /// A job that was coordinated here, open or ended without a receipt.
-    pub(super) fn known(&self, id: B256) -> Result<Option<Job>, StoreError> {
-        self.store.get(Table::Jobs, &job_key(id))
+    /// What is remembered of a job that failed here.
+    pub(super) fn failure(&self, id: B256) -> Result<Option<Failed>, StoreError> {
+        self.store.get(Table::Jobs, &failed_key(id))
     }
 
     /// Rings when the job is called off.
@@ -149,22 +174,23 @@ impl Coordination {
         round: u64,
     ) -> Result<bool, StoreError> {
         let mut jobs = self.jobs();
-        if jobs.len() >= OPEN_JOBS_MAX {
-            return Ok(false);
-        }
         let job = Job {
             request,
             round,
             failed: None,
-            closed: false,
         };
-        self.store.put(Table::Jobs, &job_key(id), &job)?;
-        let entry = Open {
-            job,
-            answers: BTreeMap::new(),
-            called_off: Arc::default(),
-        };
-        jobs.insert(id, entry);
+        let bytes: usize = jobs.values().map(|open| open.job.bytes_max()).sum();
+        if jobs.len() >= OPEN_JOBS_MAX || bytes + job.bytes_max() > OPEN_BYTES_MAX {
+            return Ok(false);
+        }
+        self.store.write(|batch| {
+            // It may have failed before, and its user wants it tried again.
+            batch.delete(Table::Jobs, &failed_key(id))?;
+            batch.put(Table::Jobs, &job_key(id), &job)
+        })?;
+        self.failed().retain(|(_, of)| *of != id);
+        let called_off = Arc::default();
+        jobs.insert(id, Open { job, called_off });
         self.admitted.notify_one();
         Ok(true)
     }
@@ -179,27 +205,22 @@ impl Coordination {
         free.count()
     }
 
-    /// The answers to a task so far, by worker.
-    pub(super) fn answers(&self, id: B256, task: u16) -> Vec<KeptAnswer> {
-        let jobs = self.jobs();
-        let Some(open) = jobs.get(&id) else {
-            return Vec::new();
-        };
-        let range = (task, Address::ZERO)..=(task, Address::repeat_byte(0xff));
-        open.answers
-            .range(range)
-            .map(|(_, kept)| kept.clone())
-            .collect()
+    /// The answers to a task so far, in the order of the workers.
+    pub(super) fn answers(&self, id: B256, task: u16) -> Result<Vec<KeptAnswer>, StoreError> {
+        let rows = self
+            .store
+            .scan_prefix(Table::Jobs, &answers_prefix(id, task))?;
+        Ok(rows.into_iter().map(|(_, kept)| kept).collect())
     }
 
     /// Keeps an answer, or what has become known about it.
     pub(super) fn keep(&self, id: B256, task: u16, answer: KeptAnswer) -> Result<(), StoreError> {
         let worker = answer.answer.result.body.worker;
-        let mut jobs = self.jobs();
-        if let Some(open) = jobs.get_mut(&id) {
+        // Held while it is written: a job that is closed meanwhile leaves no answer behind.
+        let jobs = self.jobs();
+        if jobs.contains_key(&id) {
             let key = answer_key(id, task, worker);
             self.store.put(Table::Jobs, &key, &answer)?;
-            open.answers.insert((task, worker), answer);
         }
         Ok(())
     }
@@ -221,46 +242,50 @@ impl Coordination {
         Ok(())
     }
 
-    /// Ends a job: its receipt, if it has one, is in the ledger.
-    pub(super) fn close(&self, id: B256) -> Result<(), StoreError> {
+    /// Ends a job: its receipt, if it has one, is in the ledger. If it failed that is remembered, and old failures are
+    /// forgotten.
+    pub(super) fn close(&self, id: B256, round: u64) -> Result<(), StoreError> {
         let mut jobs = self.jobs();
         let Some(open) = jobs.get(&id) else {
             return Ok(());
         };
-        let job = Job {
-            closed: true,
-            ..open.job.clone()
-        };
+        let note = open.job.failed.as_ref().map(|reason| Failed {
+            user: open.job.request.body.user,
+            round: open.job.round,
+            reason: reason.clone(),
+        });
+        let mut answers = Vec::new();
+        let prefix = [ANSWER, id.as_slice()].concat();
+        self.store
+            .visit(Table::Jobs, &prefix, |key, _: IgnoredAny| {
+                answers.push(key.to_vec());
+            })?;
+        let mut failed = self.failed();
+        let old = failed
+            .iter()
+            .take_while(|(of, _)| of + FAILED_JOBS_KEPT_ROUNDS < round)
+            .count();
+        let too_many = (failed.len() - old).saturating_sub(FAILED_JOBS_MAX - 1);
+        let forgotten: Vec<(u64, B256)> = failed.iter().take(old + too_many).copied().collect();
         self.store.write(|batch| {
-            for (task, worker) in open.answers.keys() {
-                batch.delete(Table::Jobs, &answer_key(id, *task, *worker))?;
+            batch.delete(Table::Jobs, &job_key(id))?;
+            for key in &answers {
+                batch.delete(Table::Jobs, key)?;
             }
-            if job.failed.is_some() {
-                batch.put(Table::Jobs, &job_key(id), &job)
-            } else {
-                batch.delete(Table::Jobs, &job_key(id))
+            for (_, old) in &forgotten {
+                batch.delete(Table::Jobs, &failed_key(*old))?;
+            }
+            match &note {
+                Some(note) => batch.put(Table::Jobs, &failed_key(id), note),
+                None => Ok(()),
             }
         })?;
+        for old in &forgotten {
+            failed.remove(old);
+        }
+        failed.extend(note.map(|note| (note.round, id)));
         jobs.remove(&id);
         Ok(())
-    }
-
-    /// Forgets jobs that failed long before `round`.
-    pub(super) fn forget_failed(&self, round: u64) -> Result<(), StoreError> {
-        let old: Vec<Vec<u8>> = self
-            .store
-            .scan_prefix::<Job>(Table::Jobs, JOB)?
-            .into_iter()
-            .filter(|(_, job)| job.closed && job.round + FAILED_JOBS_KEPT_ROUNDS < round)
-            .map(|(key, _)| key)
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        self.store.write(|batch| {
-            old.iter()
-                .try_for_each(|key| batch.delete(Table::Jobs, key))
-        })
     }
 }
 
@@ -302,10 +327,10 @@ mod tests {
         let after = Coordination::open(store).expect("opens");
         assert_eq!(after.ids(), [id]);
         assert_eq!(after.job(id).map(|job| job.round), Some(4));
-        let answers = after.answers(id, 0);
+        let answers = after.answers(id, 0).expect("reads");
         assert_eq!(answers.len(), 2);
         assert_eq!(answers.iter().filter(|kept| kept.is_false).count(), 1);
-        assert_eq!(after.answers(id, 1).len(), 1);
+        assert_eq!(after.answers(id, 1).expect("reads").len(), 1);
         assert_eq!(after.free_jobs(wallet(9).address(), 4), 1);
     }
 
@@ -324,28 +349,66 @@ mod tests {
         let request = job_request(&wallet(9), 1, 0, 1).body;
         let answer = kept(&request, ids[0], 0, 11).await;
         jobs.keep(ids[0], 0, answer).expect("stored");
-        jobs.close(ids[0]).expect("stored");
+        jobs.close(ids[0], 4).expect("stored");
         jobs.give_up(ids[1], "no worker").expect("stored");
         jobs.give_up(ids[1], "another reason").expect("stored");
-        jobs.close(ids[1]).expect("stored");
+        jobs.close(ids[1], 4).expect("stored");
         assert!(jobs.ids().is_empty());
-        let rows = store
-            .scan::<ciborium::Value>(Table::Jobs)
-            .expect("reads")
-            .len();
-        assert_eq!(rows, 1);
-        let reason = |jobs: &Coordination| {
-            let job = jobs.known(ids[1]).expect("reads")?;
-            job.failed
+        let rows = || {
+            let rows = store.scan::<ciborium::Value>(Table::Jobs);
+            rows.expect("reads").len()
         };
+        assert_eq!(rows(), 1);
+        let reason = |jobs: &Coordination| {
+            let note = jobs.failure(ids[1]).expect("reads")?;
+            Some(note.reason)
+        };
+        let jobs = Coordination::open(store.clone()).expect("opens");
+        assert!(jobs.ids().is_empty());
         assert_eq!(reason(&jobs).as_deref(), Some("no worker"));
-        jobs.forget_failed(4 + FAILED_JOBS_KEPT_ROUNDS)
-            .expect("stored");
+        let end_another = |round: u64| {
+            let request = job_request(&wallet(9), 100 + round, 0, 1);
+            let id = request.body.job_id(&domain());
+            assert!(jobs.admit(id, request, round).expect("stored"));
+            jobs.close(id, round).expect("stored");
+        };
+        end_another(4 + FAILED_JOBS_KEPT_ROUNDS);
         assert!(reason(&jobs).is_some());
-        jobs.forget_failed(5 + FAILED_JOBS_KEPT_ROUNDS)
-            .expect("stored");
+        end_another(5 + FAILED_JOBS_KEPT_ROUNDS);
         assert!(reason(&jobs).is_none());
-        let again = Coordination::open(store).expect("opens");
-        assert!(again.ids().is_empty());
+        assert_eq!(rows(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_submits_and_calls_off_without_end_fills_no_disk() {
+        let store = store();
+        let jobs = Coordination::open(store.clone()).expect("opens");
+        let request = job_request(&wallet(9), 1, 0, 1);
+        for nonce in 0..FAILED_JOBS_MAX as u64 + 10 {
+            let id = B256::from(alloy::primitives::U256::from(nonce));
+            assert!(jobs.admit(id, request.clone(), nonce % 3).expect("stored"));
+            jobs.give_up(id, "called off").expect("stored");
+            jobs.close(id, 3).expect("stored");
+        }
+        let rows = store.scan::<IgnoredAny>(Table::Jobs).expect("reads");
+        assert_eq!(rows.len(), FAILED_JOBS_MAX);
+        assert!(rows.iter().all(|(key, _)| key.starts_with(FAILED)));
+    }
+
+    #[tokio::test]
+    async fn jobs_whose_results_may_be_too_large_together_wait() {
+        let jobs = Coordination::open(store()).expect("opens");
+        let large = |nonce: u64| {
+            let mut request = job_request(&wallet(9), nonce, 0, 1);
+            request.body.tasks[0].input = vec![0; 64 * 1024 * 1024];
+            request
+        };
+        let admitted = (0..9).filter(|nonce| {
+            let id = B256::from(alloy::primitives::U256::from(*nonce));
+            jobs.admit(id, large(*nonce), 1).expect("stored")
+        });
+        assert_eq!(admitted.count(), 3);
+        let small = job_request(&wallet(9), 100, 0, 1);
+        assert!(jobs.admit(B256::repeat_byte(1), small, 1).expect("stored"));
     }
 }

@@ -10,7 +10,7 @@ use alloy::primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::{info, warn};
 
-use super::coordination::Job;
+use super::coordination::{Failed, Job};
 use super::receipt::{TaskDone, Work};
 use super::recruit::{self, Recruiting};
 use super::{Delivery, FREE_JOBS_PER_ROUND, JobRequest, JobStatus, Shape};
@@ -20,6 +20,7 @@ use crate::p2p::wire::Refusal;
 use crate::roles::context::Peer;
 use crate::roles::validator::{Unbelieved, Validator};
 use crate::signed::Signed;
+use crate::store::StoreError;
 use crate::tasks::JoinSet;
 use crate::work::TaskOutput;
 
@@ -48,10 +49,15 @@ pub(crate) async fn submit(
         return Err(Refusal::Invalid("the request is another user's".into()));
     }
     let id = request.body.job_id(&ctx.domain);
-    let known = validator.coordination.known(id).map_err(unavailable)?;
-    if known.is_some_and(|job| job.failed.is_none())
-        || validator.ledger().job(id).map_err(unavailable)?.is_some()
-    {
+    if let Some(job) = validator.coordination.job(id) {
+        // One that is being given up is not taken up again before it has ended.
+        return if job.failed.is_none() {
+            Ok(id)
+        } else {
+            Err(Refusal::Busy)
+        };
+    }
+    if validator.ledger().job(id).map_err(unavailable)?.is_some() {
         return Ok(id);
     }
     let network = &request.body.network;
@@ -102,10 +108,11 @@ fn check_quota(validator: &Validator, request: &JobRequest, round: u64) -> Resul
 /// Gives up a job for its user. What has been done of it counts for its workers; a payment is refunded by the contract,
 /// once no update can complete the job any more.
 pub(crate) fn call_off(validator: &Validator, user: &Peer, id: B256) -> Result<(), Refusal> {
-    let Some(job) = validator.coordination.known(id).map_err(unavailable)? else {
-        return Err(Refusal::NotFound);
+    let owner = match validator.coordination.job(id) {
+        Some(job) => Some(job.request.body.user),
+        None => failed(validator, id)?.map(|note| note.user),
     };
-    if job.request.body.user != user.wallet {
+    if owner != Some(user.wallet) {
         return Err(Refusal::NotFound);
     }
     sometimes!("job/called-off");
@@ -117,16 +124,21 @@ pub(crate) fn call_off(validator: &Validator, user: &Peer, id: B256) -> Result<(
 
 /// How far a job is, as far as this validator knows.
 pub(crate) fn status(validator: &Validator, id: B256) -> Result<JobStatus, Refusal> {
-    let known = validator.coordination.known(id).map_err(unavailable)?;
-    if let Some(reason) = known.as_ref().and_then(|job| job.failed.clone()) {
+    let open = validator.coordination.job(id);
+    let reason = match &open {
+        Some(job) => job.failed.clone(),
+        None => failed(validator, id)?.map(|note| note.reason),
+    };
+    if let Some(reason) = reason {
         return Ok(JobStatus::Failed { reason });
     }
     if let Some(receipt) = validator.ledger().job(id).map_err(unavailable)? {
         return receipted(&receipt.body.work).ok_or(Refusal::NotFound);
     }
-    let request = known.ok_or(Refusal::NotFound)?.request.body;
+    let request = open.ok_or(Refusal::NotFound)?.request.body;
     let total = request.tasks.len();
-    let done = done_tasks(validator, id, &request).iter().flatten().count();
+    let done = done_tasks(validator, id, &request).map_err(unavailable)?;
+    let done = done.iter().flatten().count();
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     Ok(match done {
         0 => JobStatus::Pending,
@@ -135,6 +147,10 @@ pub(crate) fn status(validator: &Validator, id: B256) -> Result<JobStatus, Refus
             total: count(total),
         },
     })
+}
+
+fn failed(validator: &Validator, id: B256) -> Result<Option<Failed>, Refusal> {
+    validator.coordination.failure(id).map_err(unavailable)
 }
 
 /// What a job's receipt says of its end.
@@ -247,14 +263,15 @@ async fn step(validator: &Validator, id: B256) -> Result<Step, Unbelieved> {
     };
     if validator.ledger().job(id)?.is_some() {
         // Receipted before a crash; or another validator, to whom the user turned as well, was first.
-        validator.coordination.close(id)?;
+        let round = validator.ctx.chain.round_status().await?.round;
+        validator.coordination.close(id, round)?;
         return Ok(Step::Over);
     }
     if job.failed.is_some() {
         end(validator, id, job).await?;
         return Ok(Step::Over);
     }
-    let before = done_tasks(validator, id, &job.request.body);
+    let before = done_tasks(validator, id, &job.request.body)?;
     let (done, hopeless) = match job.request.body.shape {
         Shape::Parallel => (parallel(validator, id, &job, before.clone()).await?, None),
         Shape::Pipeline => pipeline(validator, id, &job, before.clone()).await?,
@@ -367,26 +384,24 @@ async fn recruit(
     Ok(done)
 }
 
-fn task_done(
+fn done_tasks(
     validator: &Validator,
     id: B256,
     request: &JobRequest,
-    index: usize,
-) -> Option<TaskDone> {
-    let task = u16::try_from(index).unwrap_or(u16::MAX);
-    recruit::done(request, &validator.coordination.answers(id, task))
-}
-
-fn done_tasks(validator: &Validator, id: B256, request: &JobRequest) -> Vec<Option<TaskDone>> {
+) -> Result<Vec<Option<TaskDone>>, StoreError> {
     (0..request.tasks.len())
-        .map(|index| task_done(validator, id, request, index))
+        .map(|index| {
+            let task = u16::try_from(index).unwrap_or(u16::MAX);
+            let answers = validator.coordination.answers(id, task)?;
+            Ok(recruit::done(request, &answers))
+        })
         .collect()
 }
 
 /// Issues the receipt for what was done, if anything was, and closes the job.
 async fn end(validator: &Validator, id: B256, job: Job) -> Result<(), Unbelieved> {
     let round = validator.ctx.chain.round_status().await?.round;
-    let tasks = done_tasks(validator, id, &job.request.body);
+    let tasks = done_tasks(validator, id, &job.request.body)?;
     let (done, total) = (tasks.iter().flatten().count(), tasks.len());
     let user = job.request.body.user;
     let phase = match job.failed.as_deref() {
@@ -403,12 +418,11 @@ async fn end(validator: &Validator, id: B256, job: Job) -> Result<(), Unbelieved
         let request = job.request;
         validator.issue(round, Work::Job { request, tasks }).await?;
     }
-    validator.coordination.close(id)?;
+    validator.coordination.close(id, round)?;
     validator.ctx.publish_job(id, user, phase, workers).await;
     if done == total {
         info!(job = %id, "job complete");
     } else {
-        validator.coordination.forget_failed(round)?;
         let reason = job.failed.as_deref().unwrap_or_default();
         info!(job = %id, done, total, reason, "job ended early");
     }

@@ -22,6 +22,7 @@ use crate::failpoint::sometimes;
 use crate::p2p::wire::{Request, Response};
 use crate::roles::context::Peer;
 use crate::roles::validator::{Unbelieved, Validator};
+use crate::store::StoreError;
 use crate::work::{Policy, Task};
 
 /// Capacity units that the slowest worker worth waiting for does in a second: a tenth of the reference core.
@@ -60,7 +61,7 @@ impl Recruiting<'_> {
         let mut tried = BTreeSet::new();
         let mut attempts = FuturesUnordered::new();
         loop {
-            let answers = self.answers();
+            let answers = self.answers()?;
             let missing = match verdict(self.request, &answers) {
                 Verdict::Done(done) => return Ok(Some(done)),
                 Verdict::Disputed => {
@@ -96,7 +97,7 @@ impl Recruiting<'_> {
         }
     }
 
-    fn answers(&self) -> Vec<KeptAnswer> {
+    fn answers(&self) -> Result<Vec<KeptAnswer>, StoreError> {
         self.validator.coordination.answers(self.job, self.index)
     }
 

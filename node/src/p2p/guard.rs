@@ -14,8 +14,11 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::bans::Bans;
 use super::score::{Offence, Scores};
+use crate::clock::ChainClock;
 use crate::failpoint::sometimes;
+use crate::store::{Store, StoreError};
 
 /// Connections from one address that are being negotiated at once.
 const PENDING_PER_IP_MAX: usize = 16;
@@ -45,12 +48,20 @@ struct Inbound {
 #[derive(Default)]
 pub(super) struct Guard {
     scores: Scores,
+    /// Where bans are written down.
+    bans: Option<Bans>,
     inbound: BTreeMap<ConnectionId, Inbound>,
     to_close: VecDeque<PeerId>,
     waker: Option<Waker>,
 }
 
 impl Guard {
+    /// Bans whom the last run has banned, and writes bans down from now on.
+    pub(super) fn remember(&mut self, store: Store, clock: ChainClock) -> Result<(), StoreError> {
+        self.bans = Some(Bans::restore(store, clock, &mut self.scores)?);
+        Ok(())
+    }
+
     /// Holds an offence against a peer. `true` if it is banned for it now; its connections are closed then.
     pub(super) fn hold(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
         let banned = self.scores.hold(peer, offence, now);
@@ -74,9 +85,12 @@ impl Guard {
         self.scores.is_banned(peer, now)
     }
 
-    /// Drops what time has settled.
+    /// Drops what time has settled, and writes bans down.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.scores.sweep(now);
+        if let Some(bans) = &mut self.bans {
+            bans.write_down(&self.scores, now);
+        }
     }
 
     fn check_peer(&self, peer: PeerId) -> Result<(), ConnectionDenied> {

@@ -3,6 +3,7 @@
 //! [`Network::start`] spawns a task that owns the swarm. Everything in and out of it goes through bounded channels:
 //! commands in, [`Event`]s out. What an event means is decided above, in `roles`.
 
+mod bans;
 mod codec;
 mod guard;
 pub mod handshake;
@@ -48,7 +49,7 @@ pub enum NetworkError {
     /// A behaviour refuses its configuration.
     #[error("cannot set up the swarm: {0}")]
     Setup(String),
-    /// The records of the last run cannot be read.
+    /// The records or bans of the last run cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -223,8 +224,8 @@ impl Network {
     ) -> Result<(Self, mpsc::Receiver<Event>), NetworkError> {
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (events, event_queue) = mpsc::channel(EVENTS_MAX);
-        let keeper = Keeper::open(identity.peer_id(), &domain, clock.clone(), store)?;
-        let swarm = swarm::build(
+        let keeper = Keeper::open(identity.peer_id(), &domain, clock.clone(), store.clone())?;
+        let mut swarm = swarm::build(
             transport,
             identity,
             listen,
@@ -233,6 +234,8 @@ impl Network {
             keeper,
             settings,
         )?;
+        let guard = &mut swarm.behaviour_mut().guard;
+        guard.remember(store, clock.clone())?;
         let weak = commands.downgrade();
         let standing = role.into();
         let service = service::Service::new(swarm, domain, clock, events, weak, standing, settings);
@@ -326,4 +329,21 @@ impl Network {
         let _ = self.commands.send(Command::Addresses { answer }).await;
         result.await.unwrap_or_default()
     }
+}
+
+/// The record store as a node opens it, for whoever asks what it makes of a database.
+#[cfg(test)]
+pub(crate) fn open_keeper(
+    local: PeerId,
+    domain: &Domain,
+    clock: ChainClock,
+    store: Store,
+) -> Result<(), StoreError> {
+    Keeper::open(local, domain, clock, store).map(drop)
+}
+
+/// The same of bans.
+#[cfg(test)]
+pub(crate) fn open_bans(store: Store, clock: ChainClock) -> Result<(), StoreError> {
+    bans::Bans::restore(store, clock, &mut score::Scores::default()).map(drop)
 }

@@ -153,6 +153,21 @@ impl Scores {
             .is_some_and(|until| *until > now)
     }
 
+    /// Who is banned, and for how long still.
+    pub(super) fn bans(&self, now: Instant) -> impl Iterator<Item = (PeerId, Duration)> + '_ {
+        self.banned_until
+            .iter()
+            .map(move |(peer, until)| (*peer, until.saturating_duration_since(now)))
+            .filter(|(_, left)| !left.is_zero())
+    }
+
+    /// Bans a peer that was banned before the node was restarted, for what is left of its ban.
+    pub(super) fn ban_again(&mut self, peer: PeerId, left: Duration, now: Instant) {
+        if self.banned_until.len() < PEERS_MAX {
+            self.banned_until.insert(peer, now + left.min(BAN));
+        }
+    }
+
     /// Drops what time has settled.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.banned_until.retain(|_, until| *until > now);

@@ -3,6 +3,7 @@
 pub mod context;
 mod directory;
 pub mod discovery;
+mod results;
 pub mod user;
 pub mod validator;
 pub mod worker;

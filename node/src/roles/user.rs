@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::context::{Context, Peer};
 use crate::chain::{ChainError, Intent, JobState};
@@ -14,7 +15,7 @@ use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::signed::Signed;
-use crate::store::{StoreError, Table};
+use crate::store::{Store, StoreError, Table};
 use crate::work::{TaskError, TaskOutput};
 
 /// Wait between two questions about a job.
@@ -61,8 +62,36 @@ pub enum UserError {
     },
 }
 
+/// Own jobs are remembered for this long after they were last submitted (seconds of chain time): nobody else keeps their
+/// results for longer.
+const OWN_JOB_LIFETIME_SECONDS: u64 = 90 * 24 * 3_600;
+
+/// Own jobs, by id: when they were submitted, and what was asked for.
+const OWN_JOB: &[u8] = b"own-job/";
+
 fn own_job_key(job: B256) -> Vec<u8> {
-    [b"own-job/".as_slice(), job.as_slice()].concat()
+    [OWN_JOB, job.as_slice()].concat()
+}
+
+/// Forgets own jobs that were submitted too long before `now` (chain seconds).
+fn forget_old_jobs(store: &Store, now: u64) -> Result<(), StoreError> {
+    let mut old = Vec::new();
+    store.visit(
+        Table::Jobs,
+        OWN_JOB,
+        |key, (since, _): (u64, IgnoredAny)| {
+            if since.saturating_add(OWN_JOB_LIFETIME_SECONDS) < now {
+                old.push(key.to_vec());
+            }
+        },
+    )?;
+    if old.is_empty() {
+        return Ok(());
+    }
+    store.write(|batch| {
+        old.iter()
+            .try_for_each(|key| batch.delete(Table::Jobs, key))
+    })
 }
 
 /// A job's end.
@@ -85,6 +114,9 @@ enum Answer {
 impl User {
     /// A user.
     pub fn new(ctx: Arc<Context>) -> Self {
+        if let Err(error) = forget_old_jobs(&ctx.store, ctx.clock.now()) {
+            warn!(%error, "jobs of long ago are still remembered");
+        }
         Self { ctx }
     }
 
@@ -126,10 +158,10 @@ impl User {
 
     /// The verified results of a job that was submitted from here; `None` if it is not complete.
     pub async fn result(&self, job: B256) -> Result<Option<Completed>, UserError> {
-        let request = self
+        let (_, request) = self
             .ctx
             .store
-            .get::<JobRequest>(Table::Jobs, &own_job_key(job))?
+            .get::<(u64, JobRequest)>(Table::Jobs, &own_job_key(job))?
             .ok_or(UserError::Unknown(job))?;
         let results = match self.job_status(job).await {
             Some(JobStatus::Complete { results }) if results.len() == request.tasks.len() => {
@@ -208,9 +240,10 @@ impl User {
         let domain = &self.ctx.domain;
         let job = request.job_id(domain);
         // So that the result can be had, and verified, by the job's id alone.
+        let submitted = (self.ctx.clock.now(), &request);
         self.ctx
             .store
-            .put(Table::Jobs, &own_job_key(job), &request)?;
+            .put(Table::Jobs, &own_job_key(job), &submitted)?;
         if request.payment > 0 && self.ctx.chain.job(job).await?.is_none() {
             let intent = Intent::RequestJob {
                 job_hash: request.job_hash(domain),
@@ -372,5 +405,32 @@ impl User {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{job_request, wallet};
+
+    #[test]
+    fn own_jobs_are_forgotten_when_nobody_can_have_their_results_any_more() {
+        const NOW: u64 = 1_000;
+        let store = Store::in_memory().expect("opens");
+        let request = job_request(&wallet(9), 1, 0, 1).body;
+        for (byte, since) in [(1, NOW), (2, NOW + 100)] {
+            let key = own_job_key(B256::repeat_byte(byte));
+            store
+                .put(Table::Jobs, &key, &(since, &request))
+                .expect("writes");
+        }
+        let left = |now: u64| {
+            forget_old_jobs(&store, now).expect("stored");
+            let rows = store.scan_prefix::<(u64, JobRequest)>(Table::Jobs, OWN_JOB);
+            rows.expect("reads").len()
+        };
+        assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS), 2);
+        assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS + 1), 1);
+        assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS + 101), 0);
     }
 }

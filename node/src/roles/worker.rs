@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::context::{Context, Peer, workload_of};
+use super::results::Results;
 use crate::failpoint::sometimes;
 use crate::jobs::receipt::{Answer, WorkKind, WorkOrder, challenge_task};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
 use crate::round::claims;
 use crate::signed::{Signed, Statement};
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::tasks::JoinSet;
-use crate::work::TaskOutput;
 
 /// How long a task is kept a place for, from the offer to the order.
 const RESERVATION: Duration = Duration::from_secs(120);
@@ -28,17 +28,9 @@ const RESERVATION: Duration = Duration::from_secs(120);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// A worker registers on every new connection, and again after this time: the answer may have been lost.
 const REGISTER_AGAIN: Duration = Duration::from_secs(300);
-/// Results are kept for this long for whoever asks for them again (seconds of chain time).
-const RESULT_LIFETIME_SECONDS: u64 = 3 * 24 * 3_600;
 /// Orders that may wait for their execution to begin.
 const ORDERS_MAX: usize = 256;
 
-/// Where results are kept in [`Table::Jobs`], by order.
-const RESULT: &[u8] = b"result/";
-/// Which order a task of a job came with, and for whom it was.
-const DELIVERY: &[u8] = b"delivery/";
-/// Which results are the oldest: by chain time and order, the task that it was.
-const AGE: &[u8] = b"result-age/";
 /// Wait between two looks for results that are too old.
 const DROP_RESULTS: Duration = Duration::from_secs(3_600);
 
@@ -49,6 +41,7 @@ type Ended = watch::Receiver<Option<Result<(), Refusal>>>;
 pub struct Worker {
     /// The shared parts.
     pub ctx: Arc<Context>,
+    results: Results,
     /// Job tasks that are reserved or running, at most `capacity` of them, and until when a reservation holds; `None` while
     /// the task runs.
     busy: Mutex<BTreeMap<Place, Option<Instant>>>,
@@ -86,27 +79,6 @@ struct Order {
     ended: watch::Sender<Option<Result<(), Refusal>>>,
 }
 
-fn result_key(order: B256) -> Vec<u8> {
-    [RESULT, order.as_slice()].concat()
-}
-
-fn delivery_key(job: B256, task: u16) -> Vec<u8> {
-    [DELIVERY, job.as_slice(), &task.to_be_bytes()].concat()
-}
-
-fn age_key(since: u64, order: B256) -> Vec<u8> {
-    [AGE, &since.to_be_bytes(), order.as_slice()].concat()
-}
-
-/// Time and order of an age's key.
-fn parse_age_key(key: &[u8]) -> Option<(u64, B256)> {
-    let (since, order) = key.strip_prefix(AGE)?.split_at_checked(8)?;
-    Some((
-        u64::from_be_bytes(since.try_into().ok()?),
-        B256::try_from(order).ok()?,
-    ))
-}
-
 fn unavailable(error: StoreError) -> Refusal {
     Refusal::Unavailable(error.to_string())
 }
@@ -116,6 +88,7 @@ impl Worker {
     pub fn new(ctx: Arc<Context>) -> Self {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
         Self {
+            results: Results::new(ctx.store.clone()),
             ctx,
             busy: Mutex::default(),
             at_work: Mutex::default(),
@@ -139,7 +112,7 @@ impl Worker {
         tasks.spawn(async move {
             loop {
                 tokio::time::sleep(DROP_RESULTS).await;
-                if let Err(error) = worker.drop_old_results() {
+                if let Err(error) = worker.results.drop_old(worker.ctx.clock.now()) {
                     warn!(%error, "old results are still kept");
                 }
             }
@@ -191,7 +164,12 @@ impl Worker {
             }
             Request::Output { job, task } => {
                 let user = self.ctx.require(peer, Role::User).await?;
-                let output = self.deliver(&user, job, task)?;
+                let now = self.ctx.clock.now();
+                let output = self
+                    .results
+                    .deliver(user.wallet, job, task, now)
+                    .map_err(unavailable)?
+                    .ok_or(Refusal::NotFound)?;
                 Ok(Response::Output(Box::new(output)))
             }
             _ => Err(Refusal::NotServed),
@@ -294,70 +272,20 @@ impl Worker {
         let job = of_job.map(|(job, ..)| tracing::field::display(job));
         let task = of_job.map(|(_, task, _)| task);
         info!(order = %id, worker = %self.ctx.address(), capacity, job, task, "work done");
-        let stored = self.ctx.store.write(|batch| {
-            batch.put(Table::Jobs, &result_key(id), &answer)?;
-            if let Some((job, task, user)) = of_job {
-                batch.put(Table::Jobs, &delivery_key(job, task), &(user, id))?;
-            }
-            let age = age_key(self.ctx.clock.now(), id);
-            batch.put(Table::Jobs, &age, &of_job.map(|(job, task, _)| (job, task)))
-        });
+        let stored = self.results.keep(id, &answer, of_job, self.ctx.clock.now());
         self.free(&order);
         stored.map_err(unavailable)?;
         Ok(())
     }
 
     fn kept(&self, order: B256) -> Result<Option<Answer>, Refusal> {
-        self.ctx
-            .store
-            .get(Table::Jobs, &result_key(order))
-            .map_err(unavailable)
+        self.results.get(order).map_err(unavailable)
     }
 
     fn free(&self, order: &WorkOrder) {
         if let Some(place) = Place::of(order) {
             self.busy().remove(&place);
         }
-    }
-
-    /// The result of a task, for the user whose job it is.
-    fn deliver(&self, user: &Peer, job: B256, task: u16) -> Result<TaskOutput, Refusal> {
-        let delivery = self
-            .ctx
-            .store
-            .get::<(Address, B256)>(Table::Jobs, &delivery_key(job, task))
-            .map_err(unavailable)?;
-        match delivery {
-            Some((owner, order)) if owner == user.wallet => self
-                .kept(order)?
-                .map(|answer| answer.output)
-                .ok_or(Refusal::NotFound),
-            _ => Err(Refusal::NotFound),
-        }
-    }
-
-    fn drop_old_results(&self) -> Result<(), StoreError> {
-        let now = self.ctx.clock.now();
-        let store = &self.ctx.store;
-        let ages = store.scan_prefix::<Option<(B256, u16)>>(Table::Jobs, AGE)?;
-        let old: Vec<_> = ages
-            .iter()
-            .filter_map(|(key, of_job)| Some((key, parse_age_key(key)?, of_job)))
-            .take_while(|(_, (since, _), _)| since + RESULT_LIFETIME_SECONDS < now)
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        store.write(|batch| {
-            for (key, (_, order), of_job) in old {
-                batch.delete(Table::Jobs, &result_key(order))?;
-                if let Some((job, task)) = of_job {
-                    batch.delete(Table::Jobs, &delivery_key(*job, *task))?;
-                }
-                batch.delete(Table::Jobs, key)?;
-            }
-            Ok(())
-        })
     }
 
     fn check(&self, validator: &Peer, order: &WorkOrder) -> Result<(), Refusal> {

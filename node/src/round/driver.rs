@@ -8,10 +8,12 @@ use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
+use super::aggregate::compose;
 use super::collect::collect;
 use super::judge::{Objection, RoundFacts, judge};
-use super::payload::{Payload, PayloadError, PublishedPayload, RECEIPTS_MAX, SignedPayload};
-use super::payloads::{Found, find_payload, stored_payload};
+use super::payload::{PayloadError, PublishedPayload, SignedPayload};
+use super::payloads::{Found, find_payload, keep_payload, stored_payload};
+use super::retention::{proposed_key, vote_key};
 use super::settle::{SettleError, catch_up};
 use super::timing::Timing;
 use crate::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
@@ -209,10 +211,6 @@ async fn open_round(
     execute(validator, status, timing, &proposals).await
 }
 
-fn vote_key(round: u64) -> [u8; 8] {
-    round.to_be_bytes()
-}
-
 /// Sends the vote that is written down but not on chain, and no other. Only if a reorganisation has dropped the
 /// proposal, and its creator has had the time to bring it back, is the vote void. Whether this validator has voted.
 async fn vote_as_written(
@@ -266,7 +264,8 @@ async fn consider(
 ) -> Result<bool, RoundError> {
     let ctx = &validator.ctx;
     for proposal in proposals {
-        let payload = match find_payload(validator, proposal.hash, proposal.creator).await? {
+        let found = find_payload(validator, proposal.hash, proposal.creator, status.round).await?;
+        let payload = match found {
             Found::Here(payload) => payload,
             Found::Nowhere => {
                 sometimes!("round/payload-missing");
@@ -414,15 +413,6 @@ async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), Roun
     Ok(())
 }
 
-fn proposed_key(round: u64, distribution_id: u64) -> Vec<u8> {
-    [
-        b"proposed/".as_slice(),
-        &round.to_be_bytes(),
-        &distribution_id.to_be_bytes(),
-    ]
-    .concat()
-}
-
 /// Builds the payload of this validator's proposal from what it holds, and writes both down.
 async fn build(
     validator: &Validator,
@@ -431,20 +421,13 @@ async fn build(
 ) -> Result<SignedPayload, RoundError> {
     let ctx = &validator.ctx;
     sync::pull(validator).await;
-    let payload = {
-        let ledger = validator.ledger();
-        let held = ledger.eligible(status.round, status.due_time);
-        let receipts = held
-            .iter()
-            .take(RECEIPTS_MAX)
-            .map(|held| (held.id, held.receipt));
-        Payload::aggregate(
-            status.round,
-            status.next_distribution_id,
-            receipts,
-            &ctx.domain,
-        )?
-    };
+    let payload = compose(
+        &validator.ledger(),
+        status.round,
+        status.due_time,
+        status.next_distribution_id,
+        &ctx.domain,
+    )?;
     let hash = payload.proposal_hash(&ctx.domain)?;
     let body = PublishedPayload {
         publisher: ctx.address(),
@@ -453,7 +436,7 @@ async fn build(
     };
     let published = Signed::sign(body, &ctx.domain, &ctx.identity.wallet);
     ctx.store.write(|batch| {
-        batch.put(Table::Payloads, hash.as_slice(), &published)?;
+        keep_payload(batch, status.round, &published)?;
         batch.put(Table::Meta, key, &hash)
     })?;
     Ok(published)
@@ -481,8 +464,8 @@ async fn execute(
             }
             sometimes!("round/execution-taken-over");
         }
-        let Found::Here(payload) = find_payload(validator, proposal.hash, proposal.creator).await?
-        else {
+        let found = find_payload(validator, proposal.hash, proposal.creator, status.round).await?;
+        let Found::Here(payload) = found else {
             warn!(round = status.round, proposal = %proposal.hash, "cannot execute: the payload is not there");
             continue;
         };

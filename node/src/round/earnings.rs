@@ -1,6 +1,6 @@
 //! What a period's receipts come to for each account: capacity and reputation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, U256};
 
@@ -18,7 +18,7 @@ pub const FAULT_STEP: i16 = 10;
 pub const REPUTATION_CHANGE_MAX: i16 = 100;
 
 /// Capacity of each account, paid for and free.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Earnings(BTreeMap<Address, Parts>);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,13 @@ struct Parts {
 }
 
 impl Earnings {
+    /// How many accounts there are if this receipt's are added.
+    pub(super) fn accounts_with(&self, receipt: &Receipt) -> usize {
+        let earned = receipt.earned();
+        let workers = earned.iter().map(|earned| earned.worker);
+        count_with(&self.0, workers)
+    }
+
     pub(super) fn add(&mut self, earned: Earned) -> Result<(), PayloadError> {
         let parts = self.0.entry(earned.worker).or_default();
         let part = if earned.free {
@@ -71,8 +78,14 @@ fn share(part: u128, allowed: u128, whole: u128) -> u128 {
     share.saturating_to()
 }
 
+/// How many keys a map has if these are added.
+fn count_with<T>(map: &BTreeMap<Address, T>, more: impl Iterator<Item = Address>) -> usize {
+    let new: BTreeSet<Address> = more.filter(|account| !map.contains_key(account)).collect();
+    map.len() + new.len()
+}
+
 /// What the receipts say about each account's reliability.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reputation(BTreeMap<Address, Standing>);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +95,14 @@ struct Standing {
 }
 
 impl Reputation {
+    /// How many accounts there are if this receipt's are added.
+    pub(super) fn accounts_with(&self, receipt: &Receipt) -> usize {
+        count_with(
+            &self.0,
+            receipt.job_workers().chain(receipt.faulty_worker()),
+        )
+    }
+
     pub(super) fn add(&mut self, receipt: &Receipt) {
         for worker in receipt.job_workers() {
             self.0.entry(worker).or_default().worked = true;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::B256;
 
-use super::payload::{Payload, PayloadError};
+use super::payload::{Aggregate, Payload, PayloadError};
 use crate::jobs::FREE_JOBS_PER_ROUND;
 use crate::jobs::ledger::{CARRY_ROUNDS, Ledger};
-use crate::jobs::receipt::Slot;
+use crate::jobs::receipt::Receipt;
 use crate::signed::Domain;
 use crate::store::StoreError;
 
@@ -74,35 +74,32 @@ pub fn judge(
             distribution_id: payload.distribution_id,
         });
     }
-    let mut receipts = Vec::with_capacity(payload.receipts.len());
+    if !payload.receipts.is_sorted_by(|one, next| one.0 < next.0) {
+        return Err(Objection::Differs("the list of receipts"));
+    }
     let mut unknown = Vec::new();
     for (id, slot) in &payload.receipts {
-        match ledger.get(*id)? {
-            Some(receipt) => receipts.push((*id, receipt.body)),
-            // A receipt whose work another one has settled is not kept, and would not be if it were fetched.
-            None if ledger.settled(*slot)?.is_some() => {
-                return Err(Objection::NotEligible(*id, "settled before"));
-            }
-            None => unknown.push(*id),
+        if ledger.contains(*id)? {
+            continue;
         }
+        // A receipt whose work another one has settled is not kept, and would not be if it were fetched.
+        if ledger.settled(*slot)?.is_some() {
+            return Err(Objection::NotEligible(*id, "settled before"));
+        }
+        unknown.push(*id);
     }
     if !unknown.is_empty() {
         return Err(Objection::UnknownReceipts(unknown));
     }
     let mut free_jobs = BTreeMap::new();
-    for (id, receipt) in &receipts {
-        if receipt.issued_at >= facts.cutoff {
-            return Err(Objection::NotEligible(*id, "issued after the cut-off"));
-        }
-        if receipt.round > facts.round || receipt.round + CARRY_ROUNDS < facts.round {
-            return Err(Objection::NotEligible(
-                *id,
-                "of a round that is too far away",
-            ));
-        }
-        if ledger.settled(receipt.slot(domain).hash())?.is_some() {
-            return Err(Objection::NotEligible(*id, "settled before"));
-        }
+    let mut included = BTreeSet::new();
+    let mut aggregate = Aggregate::new(*domain);
+    for (id, _) in &payload.receipts {
+        let Some(receipt) = ledger.get(*id)?.map(|signed| signed.body) else {
+            return Err(Objection::UnknownReceipts(vec![*id]));
+        };
+        let slot = receipt.slot(domain).hash();
+        check_eligible(*id, &receipt, slot, facts, ledger)?;
         if let Some(user) = receipt.free_job_of() {
             let count = free_jobs.entry((user, receipt.round)).or_insert(0usize);
             *count += 1;
@@ -110,38 +107,54 @@ pub fn judge(
                 return Err(Objection::FreeQuota(*id));
             }
         }
+        aggregate.add(*id, &receipt)?;
+        included.insert(slot);
     }
-    let expected = Payload::aggregate(
-        facts.round,
-        facts.distribution_id,
-        receipts.iter().map(|(id, receipt)| (*id, receipt)),
-        domain,
+    compare(
+        payload,
+        &aggregate.payload(facts.round, facts.distribution_id)?,
     )?;
-    compare(payload, &expected)?;
-    let included: BTreeSet<Slot> = receipts
-        .iter()
-        .map(|(_, receipt)| receipt.slot(domain))
-        .collect();
-    let full = payload.receipts.len() >= super::payload::RECEIPTS_MAX;
     for held in ledger.eligible(facts.round, facts.cutoff) {
         // The quota may have room for some of a user's free jobs only, and the proposer chooses which.
-        let over_quota = held.receipt.free_job_of().is_some_and(|user| {
+        let over_quota = held.free_job_of.is_some_and(|user| {
             free_jobs
-                .get(&(user, held.receipt.round))
+                .get(&(user, held.round))
                 .is_some_and(|count| *count >= FREE_JOBS_PER_ROUND)
         });
         let age = facts
             .cutoff
-            .saturating_sub(held.receipt.issued_at.max(held.held_since));
-        if !full
-            && !over_quota
-            && age >= facts.gossip_margin_seconds
-            && !included.contains(&held.receipt.slot(domain))
+            .saturating_sub(held.issued_at.max(held.held_since));
+        let needs_a_reason =
+            !over_quota && age >= facts.gossip_margin_seconds && !included.contains(&held.slot);
+        // The only good one: an update that is full.
+        if needs_a_reason
+            && let Some(receipt) = ledger.get(held.id)?
+            && aggregate.has_room_for(&receipt.body)
         {
             return Err(Objection::LeftOut(held.id, age));
         }
     }
     Ok(())
+}
+
+/// Checks that a receipt may be settled by the round that is judged.
+fn check_eligible(
+    id: B256,
+    receipt: &Receipt,
+    slot: B256,
+    facts: &RoundFacts,
+    ledger: &Ledger,
+) -> Result<(), Objection> {
+    let objection = if receipt.issued_at >= facts.cutoff {
+        "issued after the cut-off"
+    } else if receipt.round > facts.round || receipt.round + CARRY_ROUNDS < facts.round {
+        "of a round that is too far away"
+    } else if ledger.settled(slot)?.is_some() {
+        "settled before"
+    } else {
+        return Ok(());
+    };
+    Err(Objection::NotEligible(id, objection))
 }
 
 /// Names the first field that differs.

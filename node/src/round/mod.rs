@@ -8,6 +8,7 @@
 //!                                └──── vote ──▶ threshold ──▶ execute ──▶ settle receipts, serve proofs
 //! ```
 
+mod aggregate;
 pub mod claims;
 mod collect;
 pub mod driver;
@@ -15,6 +16,7 @@ mod earnings;
 pub mod judge;
 pub mod payload;
 mod payloads;
+mod retention;
 pub mod settle;
 #[cfg(test)]
 mod tests;

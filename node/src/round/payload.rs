@@ -1,9 +1,9 @@
 //! A state update's payload: everything that a proposal hash stands for, and the receipts that it rests on.
 //!
-//! [`Payload::aggregate`] is the one way to get from receipts to a payload. The proposer runs it to propose, and every
-//! voter runs it again on its own copies of the receipts: two honest validators get the same bytes.
+//! [`Aggregate`] is the one way to get from receipts to a payload. The proposer takes it to propose, and every voter takes
+//! it again on its own copies of the receipts: two honest validators get the same bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, Keccak256, U256};
 use serde::{Deserialize, Serialize};
@@ -12,16 +12,25 @@ use smartnodes_evm::state_update::{
     ReputationChange, StateUpdate, capacities_hash, proposal_hash, workers_hash,
 };
 
-use super::earnings::{Earnings, Reputation};
+pub use super::aggregate::Aggregate;
+use crate::jobs::receipt::Receipt;
 #[cfg(doc)]
 use crate::jobs::receipt::Slot;
-use crate::jobs::receipt::{Receipt, Work};
 use crate::signed::{Domain, SignatureError, Signed, Statement};
 
 /// Most receipts in one payload; the rest is carried over.
 pub const RECEIPTS_MAX: usize = 5_000;
 /// Most workers in one payload.
 pub const WORKERS_MAX: usize = 10_000;
+/// Gas that the jobs and the reputation changes of one payload may come to. An update is executed by one transaction, which
+/// may have 16,777,216 (EIP-7825); 7,000,000 of it are for all that does not depend on the payload (`evm/gas.snap` has
+/// 6,872,158 with the most voters that are paid at once). A payload beyond it could never be executed, nor could any of
+/// the rounds after it that inherit its receipts.
+pub const EXECUTION_GAS_MAX: u64 = 9_000_000;
+/// Gas to complete a paid job, rounded up.
+pub const JOB_GAS: u64 = 20_000;
+/// Gas to change the reputation of an account for the first time, rounded up.
+pub const REPUTATION_CHANGE_GAS: u64 = 30_000;
 
 /// The data of one state update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +73,18 @@ pub enum PayloadError {
         /// How many there may be.
         max: usize,
     },
+    /// No transaction can execute it.
+    #[error(
+        "{jobs} jobs and {reputation_changes} reputation changes take {gas} gas to execute, at most {EXECUTION_GAS_MAX} are allowed"
+    )]
+    Gas {
+        /// Paid jobs completed.
+        jobs: usize,
+        /// Reputations changed.
+        reputation_changes: usize,
+        /// Gas that they take.
+        gas: u64,
+    },
 }
 
 impl From<RewardTreeError> for PayloadError {
@@ -81,40 +102,18 @@ impl Payload {
         domain: &Domain,
     ) -> Result<Self, PayloadError> {
         let receipts: BTreeMap<B256, &Receipt> = receipts.into_iter().collect();
-        check_count("receipts", receipts.len(), RECEIPTS_MAX)?;
-        let mut slots = BTreeSet::new();
-        let mut settled = Vec::with_capacity(receipts.len());
-        let mut earnings = Earnings::default();
-        let mut jobs = BTreeSet::new();
-        let mut reputation = Reputation::default();
-        for (id, receipt) in &receipts {
-            let slot = receipt.slot(domain).hash();
-            if !slots.insert(slot) {
-                return Err(PayloadError::DuplicateWork(*id));
-            }
-            settled.push((*id, slot));
-            for earned in receipt.earned() {
-                earnings.add(earned)?;
-            }
-            reputation.add(receipt);
-            if let Work::Job { request, .. } = &receipt.work
-                && request.body.payment > 0
-                && receipt.is_complete_job()
-            {
-                jobs.insert(request.body.job_id(domain));
-            }
+        let mut aggregate = Aggregate::new(*domain);
+        for (id, receipt) in receipts {
+            aggregate.add(id, receipt)?;
         }
-        let workers = earnings.settle()?;
-        check_count("workers", workers.len(), WORKERS_MAX)?;
-        Ok(Self {
-            round,
-            distribution_id,
-            receipts: settled,
-            workers,
-            jobs: jobs.into_iter().collect(),
-            validators_to_remove: Vec::new(),
-            reputation_changes: reputation.changes(),
-        })
+        aggregate.payload(round, distribution_id)
+    }
+
+    /// Refuses a payload that one update has no room for.
+    pub(super) fn check_limits(&self) -> Result<(), PayloadError> {
+        check_count("receipts", self.receipts.len(), RECEIPTS_MAX)?;
+        check_count("workers", self.workers.len(), WORKERS_MAX)?;
+        check_gas(self.jobs.len(), self.reputation_changes.len())
     }
 
     /// The tree of the workers' rewards; `None` if nobody worked.
@@ -192,6 +191,21 @@ fn check_count(what: &'static str, found: usize, max: usize) -> Result<(), Paylo
     }
 }
 
+/// Refuses more jobs and reputation changes than one transaction has the gas for.
+pub(super) fn check_gas(jobs: usize, reputation_changes: usize) -> Result<(), PayloadError> {
+    let gas = (jobs as u64)
+        .saturating_mul(JOB_GAS)
+        .saturating_add((reputation_changes as u64).saturating_mul(REPUTATION_CHANGE_GAS));
+    if gas > EXECUTION_GAS_MAX {
+        return Err(PayloadError::Gas {
+            jobs,
+            reputation_changes,
+            gas,
+        });
+    }
+    Ok(())
+}
+
 /// A payload under the hash that it yields, as it travels and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPayload {
@@ -232,8 +246,7 @@ pub enum PublishedError {
 impl SignedPayload {
     /// Checks signature and content address.
     pub fn check(&self, domain: &Domain) -> Result<(), PublishedError> {
-        check_count("receipts", self.body.payload.receipts.len(), RECEIPTS_MAX)?;
-        check_count("workers", self.body.payload.workers.len(), WORKERS_MAX)?;
+        self.body.payload.check_limits()?;
         self.verify(domain, self.body.publisher)?;
         let found = self.body.payload.proposal_hash(domain)?;
         if found != self.body.proposal_hash {

@@ -4,11 +4,12 @@ use alloy::primitives::{Address, B256};
 use tracing::debug;
 
 use super::payload::{PublishedError, SignedPayload};
+use super::retention::candidate_key;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::{Record, payload_key};
 use crate::p2p::wire::{Request, Response};
 use crate::roles::validator::Validator;
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Batch, Store, StoreError, Table};
 
 /// What became of the search for a payload.
 #[derive(Debug)]
@@ -38,12 +39,24 @@ pub fn distribution_payload(store: &Store, id: u64) -> Result<Option<SignedPaylo
     }
 }
 
-/// The payload behind a proposal hash: from the store, the DHT, `creator`, or any other validator. What is found has
-/// been verified, and is kept.
+/// Keeps the payload of a proposal of `round`, which may come to be executed or not.
+pub(super) fn keep_payload(
+    batch: &mut Batch<'_>,
+    round: u64,
+    payload: &SignedPayload,
+) -> Result<(), StoreError> {
+    let proposal = payload.body.proposal_hash;
+    batch.put(Table::Payloads, proposal.as_slice(), payload)?;
+    batch.put(Table::Meta, &candidate_key(round, proposal), &())
+}
+
+/// The payload behind the hash of a proposal of `round`: from the store, the DHT, `creator`, or any other validator. What
+/// is found has been verified, and is kept.
 pub(crate) async fn find_payload(
     validator: &Validator,
     proposal: B256,
     creator: Address,
+    round: u64,
 ) -> Result<Found, StoreError> {
     let ctx = &validator.ctx;
     if let Some(payload) = stored_payload(&ctx.store, proposal)? {
@@ -78,7 +91,7 @@ pub(crate) async fn find_payload(
     Ok(match (found, refused) {
         (Some(payload), _) => {
             ctx.store
-                .put(Table::Payloads, proposal.as_slice(), &payload)?;
+                .write(|batch| keep_payload(batch, round, &payload))?;
             Found::Here(payload)
         }
         (None, Some(error)) => Found::Refused(error),

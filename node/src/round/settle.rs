@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::payloads::{Found, distribution_key, find_payload};
 pub use super::payloads::{distribution_payload, stored_payload};
+use super::retention::{candidate_key, forget_old_rounds};
 use crate::chain::{ChainError, ExecutedUpdate};
 use crate::failpoint::sometimes;
 use crate::roles::validator::Validator;
@@ -137,19 +138,22 @@ async fn settle(
     if found != settled + 1 {
         return Err(SettleError::Gap { settled, found });
     }
-    let payload = match find_payload(validator, update.proposal_hash, update.executor).await? {
+    let proposal = update.proposal_hash;
+    let payload = match find_payload(validator, proposal, update.executor, update.round).await? {
         Found::Here(payload) => payload.body.payload,
         Found::Nowhere | Found::Refused(_) => {
-            return Err(SettleError::PayloadMissing(update.proposal_hash));
+            return Err(SettleError::PayloadMissing(proposal));
         }
     };
     // Before the cursor, and the same if it is done again: a crash in between loses nothing.
-    validator
-        .ledger()
-        .settle(&payload.receipts, found, update.round)?;
+    {
+        let mut ledger = validator.ledger();
+        ledger.settle(&payload.receipts, found, update.round)?;
+        forget_old_rounds(store, &mut ledger, update.round, found)?;
+    }
     tail.push(Entry {
         distribution_id: found,
-        proposal: update.proposal_hash,
+        proposal,
         block: update.block,
         block_hash: update.block_hash,
     });
@@ -161,7 +165,8 @@ async fn settle(
         hash: update.block_hash,
     };
     store.write(|batch| {
-        batch.put(Table::Meta, &distribution_key(found), &update.proposal_hash)?;
+        batch.put(Table::Meta, &distribution_key(found), &proposal)?;
+        batch.delete(Table::Meta, &candidate_key(update.round, proposal))?;
         batch.put(Table::Meta, TAIL, tail)?;
         batch.put(Table::Meta, CURSOR, &cursor)
     })?;
@@ -186,10 +191,11 @@ async fn unsettle_dropped(
         if chain.block_hash(entry.block).await? == Some(entry.block_hash) {
             break;
         }
-        if let Some(payload) = stored_payload(store, entry.proposal)? {
+        let payload = stored_payload(store, entry.proposal)?.map(|payload| payload.body.payload);
+        if let Some(payload) = &payload {
             validator
                 .ledger()
-                .unsettle(&payload.body.payload.receipts, entry.distribution_id)?;
+                .unsettle(&payload.receipts, entry.distribution_id)?;
         }
         sometimes!("settle/undone");
         validator.claims.forget(entry.distribution_id);
@@ -202,6 +208,10 @@ async fn unsettle_dropped(
         );
         store.write(|batch| {
             batch.delete(Table::Meta, &distribution_key(entry.distribution_id))?;
+            if let Some(payload) = &payload {
+                let key = candidate_key(payload.round, entry.proposal);
+                batch.put(Table::Meta, &key, &())?;
+            }
             batch.put(Table::Meta, TAIL, tail)
         })?;
     }

@@ -6,6 +6,8 @@
 
 mod error;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;
@@ -17,7 +19,7 @@ use std::{fmt, sync::Arc};
 use crate::failpoint::fail_point;
 
 /// The layout of the tables below. A database with another number is refused rather than misread.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 const SCHEMA: TableDefinition<'static, &'static str, u32> = TableDefinition::new("schema");
 
 /// Page cache of one node, in bytes. Its working set is small, and a simulated network keeps many nodes in one process.
@@ -40,13 +42,17 @@ pub enum Table {
     Challenges,
     /// Records of the DHT.
     Records,
+    /// Provider records of the DHT, by network.
+    Providers,
+    /// Banned peers.
+    Bans,
     /// Anything a node keeps one of.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 10] = [
         Table::Receipts,
         Table::Payloads,
         Table::Jobs,
@@ -54,6 +60,8 @@ impl Table {
         Table::Transactions,
         Table::Challenges,
         Table::Records,
+        Table::Providers,
+        Table::Bans,
         Table::Meta,
     ];
 
@@ -67,6 +75,8 @@ impl Table {
             Table::Transactions => "transactions",
             Table::Challenges => "challenges",
             Table::Records => "records",
+            Table::Providers => "providers",
+            Table::Bans => "bans",
             Table::Meta => "meta",
         }
     }
@@ -197,9 +207,21 @@ impl Store {
         table: Table,
         prefix: &[u8],
     ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        let mut rows = Vec::new();
+        self.visit(table, prefix, |key, value| rows.push((key.to_vec(), value)))?;
+        Ok(rows)
+    }
+
+    /// Shows `see` every key that begins with `prefix`, and its value, in the order of the keys: one after the other, for
+    /// tables that are larger than what should be in memory at once.
+    pub fn visit<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut see: impl FnMut(&[u8], T),
+    ) -> Result<(), StoreError> {
         const DOING: &str = "scan a table";
         let opened = self.read_table(table, DOING)?;
-        let mut rows = Vec::new();
         for row in opened
             .range(prefix..)
             .map_err(|e| StoreError::database(DOING, e))?
@@ -208,17 +230,15 @@ impl Store {
             if !key.value().starts_with(prefix) {
                 break;
             }
-            rows.push((
-                key.value().to_vec(),
-                decode(table, key.value(), value.value())?,
-            ));
+            see(key.value(), decode(table, key.value(), value.value())?);
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Runs `f` and makes everything it put and deleted durable at once; if it fails, nothing of it is kept.
     ///
-    /// There is one writer at a time: `f` must write through its [`Batch`] only, never through the store.
+    /// There is one writer at a time: `f` must write through its [`Batch`] only, never through the store. What it reads from
+    /// the store is as it was before.
     pub fn write(
         &self,
         f: impl FnOnce(&mut Batch<'_>) -> Result<(), StoreError>,

@@ -1,26 +1,32 @@
 //! Everything that reads from the wire, the chain or the disk, given arbitrary bytes: an error or a value, never a panic.
-//! Records and frames have such tests beside them, and so have tasks, results and proofs.
+//!
+//! Others have such tests beside them: frames (`p2p::codec`), records (`p2p::records`), tasks, results and proofs (`work`), the
+//! names of networks (`work::network`), the journal and revert data (`chain`), rows of the database (`store`), and the
+//! configuration (`cli::config`).
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use alloy::primitives::{Address, B256};
-use libp2p::PeerId;
+use libp2p::{PeerId, kad::RecordKey};
 use proptest::prelude::*;
+use serde_json::Value;
 use smartnodes_node::{
-    chain::ChainClient,
+    chain::{ChainClient, Intent},
     identity::peer_key_hash,
     jobs::{JobRequest, receipt::Receipt},
     keystore::{self, Password},
     p2p::{
         handshake::{Role, RoleStatement, check_statement},
+        records::{network_key, network_of_key},
         wire::{Gossip, Request, Response},
     },
     round::payload::SignedPayload,
     signed::{Domain, Signed, decode, encode},
     store::{Store, Table},
 };
+use tokio::time::timeout;
 
-use crate::world::{World, keys};
+use crate::world::{Twist, World, keys};
 
 fn domain() -> Domain {
     Domain {
@@ -49,6 +55,9 @@ proptest! {
         }
         if let Ok(peer) = PeerId::from_bytes(&bytes) {
             let _ = peer_key_hash(&peer);
+        }
+        if let Some(name) = network_of_key(&RecordKey::from(bytes.clone())) {
+            prop_assert_eq!(network_key(name).to_vec(), bytes);
         }
     }
 
@@ -122,17 +131,57 @@ proptest! {
 
     #[test]
     fn answers_of_the_chain(bytes in bytes(300)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let world = World::new();
-            let chain = world.client(1).await;
+        with_a_client(async |world, chain| {
             world.lie(bytes);
-            ask_everything(&chain).await;
+            ask_everything(chain).await;
         });
     }
+
+    #[test]
+    fn answers_of_the_chain_that_are_wrong_in_some_part(place: usize, value in json_or_nothing()) {
+        with_a_client(async |world, chain| {
+            world.twist(Twist { place, value });
+            ask_everything(chain).await;
+            let _ = chain.cross_check().await;
+            // Whoever is told nonsense may wait for a receipt for long.
+            let sending = chain.send(Intent::OpenRound { round: 1 });
+            let _ = timeout(Duration::from_millis(200), sending).await;
+        });
+    }
+}
+
+/// Runs `test` on a deployment and a client of it.
+fn with_a_client(test: impl AsyncFnOnce(&World, &ChainClient)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new();
+        let chain = world.client(1).await;
+        test(&world, &chain).await;
+    });
+}
+
+/// Some JSON of the kinds that answers are made of, or nothing at all.
+fn json_or_nothing() -> impl Strategy<Value = Option<Value>> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+        "0x[0-9a-f]{0,70}".prop_map(Value::from),
+        Just(Value::from(format!("0x{}", "f".repeat(64)))),
+    ];
+    let value = leaf.prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map("[a-zA-Z]{1,8}", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    });
+    proptest::option::of(value)
 }
 
 fn backend(path: &std::path::Path) -> redb::backends::FileBackend {

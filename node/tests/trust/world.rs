@@ -69,6 +69,54 @@ pub fn keys(n: u8) -> Identity {
     }
 }
 
+/// A part of an answer in JSON, and what it becomes. No value: it is left out.
+#[derive(Clone, Debug)]
+pub struct Twist {
+    /// Which of the parts of the answer's `result`, counted through it.
+    pub place: usize,
+    /// What is put there.
+    pub value: Option<serde_json::Value>,
+}
+
+impl Twist {
+    fn apply(&self, answer: &[u8]) -> Vec<u8> {
+        let mut answer: serde_json::Value = serde_json::from_slice(answer).expect("JSON");
+        if let Some(result) = answer.get_mut("result") {
+            let mut paths = Vec::new();
+            parts(result, String::new(), &mut paths);
+            let path = &paths[self.place % paths.len()];
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", ""));
+            match (&self.value, result.pointer_mut(parent)) {
+                (None, Some(serde_json::Value::Object(fields))) => drop(fields.remove(name)),
+                (value, _) => {
+                    if let Some(part) = result.pointer_mut(path) {
+                        *part = value.clone().unwrap_or_default();
+                    }
+                }
+            }
+        }
+        serde_json::to_vec(&answer).expect("JSON")
+    }
+}
+
+/// Paths of a value and of all values in it.
+fn parts(value: &serde_json::Value, path: String, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Array(items) => {
+            for (n, item) in items.iter().enumerate() {
+                parts(item, format!("{path}/{n}"), found);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                parts(field, format!("{path}/{name}"), found);
+            }
+        }
+        _ => {}
+    }
+    found.push(path);
+}
+
 /// The chain, and whether it can be reached.
 #[derive(Clone)]
 pub struct World {
@@ -76,6 +124,8 @@ pub struct World {
     is_down: Arc<AtomicBool>,
     /// What every question is answered with, if the endpoint lies.
     lie: Arc<Mutex<Option<Vec<u8>>>>,
+    /// What a part of every answer is replaced by, and which one.
+    twist: Arc<Mutex<Option<Twist>>>,
     pub deployment: Deployment,
 }
 
@@ -112,6 +162,7 @@ impl World {
             chain: Arc::new(Mutex::new(chain)),
             is_down: Arc::default(),
             lie: Arc::default(),
+            twist: Arc::default(),
             deployment,
         }
     }
@@ -136,6 +187,11 @@ impl World {
     /// From now on every question is answered with these bytes.
     pub fn lie(&self, bytes: Vec<u8>) {
         *self.lie.lock().expect("no panic while it was held") = Some(bytes);
+    }
+
+    /// From now on some part of every answer is something else.
+    pub fn twist(&self, twist: Twist) {
+        *self.twist.lock().expect("no panic while it was held") = Some(twist);
     }
 
     /// A client of somebody.
@@ -352,7 +408,10 @@ impl tower::Service<RequestPacket> for Transport {
                     .map_err(|error| TransportError::deser_err(error, "a lie"));
             }
             let body = serde_json::to_vec(&request).map_err(TransportErrorKind::custom)?;
-            let answer = rpc::handle(&mut world.lock(), &RpcConfig::default(), &body);
+            let mut answer = rpc::handle(&mut world.lock(), &RpcConfig::default(), &body);
+            if let Some(twist) = world.twist.lock().expect("no panic").as_ref() {
+                answer = twist.apply(&answer);
+            }
             serde_json::from_slice(&answer)
                 .map_err(|error| TransportError::deser_err(error, String::from_utf8_lossy(&answer)))
         });

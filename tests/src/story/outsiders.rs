@@ -59,10 +59,47 @@ impl Testnet {
             domain: self.domain(),
             clock: ChainClock::new(self.host.head().1),
         };
-        let (network, events) = Network::start(
+        let (network, events) = self.swarm(&speaker, Role::Validator)?;
+        for address in self.validator_addresses()? {
+            // Known to be one, so that it may send as many receipts as it has.
+            if let Some(Protocol::P2p(validator)) = address.iter().last() {
+                network.set_standing(validator, Some(Role::Validator)).await;
+            }
+            network.dial(None, vec![address]).await;
+        }
+        Ok((speaker, network, events))
+    }
+
+    /// Somebody whom nobody has told of anything: a user with new keys, connected to one node and no other.
+    pub async fn stranger(
+        &self,
+        of: &str,
+    ) -> Result<(Speaker, Network, mpsc::Receiver<Event>), TestnetError> {
+        let speaker = Speaker {
+            identity: keystore::generate(),
+            role: Role::User,
+            networks: Vec::new(),
+            capacity: 0,
+            domain: self.domain(),
+            clock: ChainClock::new(self.host.head().1),
+        };
+        let (network, events) = self.swarm(&speaker, Role::User)?;
+        let address = self.plan(of)?.multiaddr();
+        let address = address.parse().map_err(TestnetError::set_up)?;
+        network.dial(None, vec![address]).await;
+        Ok((speaker, network, events))
+    }
+
+    /// A swarm with the keys of `speaker`, connected to nobody yet.
+    fn swarm(
+        &self,
+        speaker: &Speaker,
+        role: Role,
+    ) -> Result<(Network, mpsc::Receiver<Event>), TestnetError> {
+        Network::start(
             transport(&speaker.identity)?,
             &speaker.identity,
-            Role::Validator,
+            role,
             &[],
             speaker.domain,
             speaker.clock.clone(),
@@ -72,15 +109,7 @@ impl Testnet {
                 ..P2pSettings::default()
             },
         )
-        .map_err(TestnetError::set_up)?;
-        for address in self.validator_addresses()? {
-            // Known to be one, so that it may send as many receipts as it has.
-            if let Some(Protocol::P2p(validator)) = address.iter().last() {
-                network.set_standing(validator, Some(Role::Validator)).await;
-            }
-            network.dial(None, vec![address]).await;
-        }
-        Ok((speaker, network, events))
+        .map_err(TestnetError::set_up)
     }
 
     /// Escrows the payments of these jobs from a node's wallet, in as few blocks as they fit.

@@ -4,6 +4,7 @@ mod boundaries;
 mod crashes;
 mod endpoints;
 mod lies;
+mod payload_gas;
 mod reorgs;
 mod round;
 mod transactions;

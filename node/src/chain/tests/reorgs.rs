@@ -337,6 +337,20 @@ async fn what_is_deep_enough_is_not_watched_for_ever() {
 }
 
 #[tokio::test]
+async fn what_the_contracts_refuse_a_second_time_leaves_the_journal_in_the_end() {
+    let shared = Shared::new();
+    let store = memory();
+    let client = shared.client(0, store.clone()).await;
+    shared.wait_until(client.round_status().await.unwrap().due_time);
+    client.send(Intent::OpenRound { round: 1 }).await.unwrap();
+    let rows = || store.scan::<Entry>(Table::Transactions).unwrap().len();
+    assert_eq!(rows(), 1);
+    shared.mine(600);
+    client.redo_undone().await.unwrap();
+    assert_eq!(rows(), 0);
+}
+
+#[tokio::test]
 async fn an_update_executed_on_a_dropped_branch_is_seen_by_its_blocks_hash() {
     let shared = Shared::new();
     let clients = in_an_open_round(&shared, 0).await;

@@ -1,15 +1,16 @@
 //! What a node keeps of the DHT: in memory, for Kademlia to serve, and in the node's store, for the next start.
 //!
 //! Numbers and bytes are bounded for each kind. Where there is no room, what ends first gives way; what the node has
-//! published itself does not. Provider records are kept in memory only: their workers send them again.
+//! published itself does not. A worker's own provider records are not written down: its next start says again which networks
+//! it serves.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{self, ProviderRecord, RecordKey};
+use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -47,6 +48,17 @@ struct Stored {
     ends_at: u64,
 }
 
+/// A provider record as it lies in the store, among those of its network.
+#[derive(Serialize, Deserialize)]
+struct StoredProvider {
+    /// PeerId bytes of the worker.
+    provider: Vec<u8>,
+    /// Where it said that it is.
+    addresses: Vec<Multiaddr>,
+    /// Chain time (seconds) at which the record ends.
+    ends_at: u64,
+}
+
 struct Kept {
     record: kad::Record,
     kind: Kind,
@@ -61,6 +73,8 @@ pub(in crate::p2p) struct Keeper {
     /// Keys whose records in the store are out of date.
     changed: BTreeSet<Vec<u8>>,
     providers: BTreeMap<Vec<u8>, Vec<ProviderRecord>>,
+    /// Networks whose providers in the store are out of date.
+    changed_providers: BTreeSet<Vec<u8>>,
 }
 
 impl Keeper {
@@ -78,6 +92,7 @@ impl Keeper {
             records: BTreeMap::new(),
             changed: BTreeSet::new(),
             providers: BTreeMap::new(),
+            changed_providers: BTreeSet::new(),
         };
         let now = keeper.clock.now();
         for (key, stored) in keeper.store.scan::<Stored>(Table::Records)? {
@@ -101,11 +116,81 @@ impl Keeper {
                 keeper.changed.insert(key);
             }
         }
+        keeper.open_providers(now)?;
         Ok(keeper)
+    }
+
+    /// The same of provider records.
+    fn open_providers(&mut self, now: u64) -> std::result::Result<(), StoreError> {
+        let rows = self.store.scan::<Vec<StoredProvider>>(Table::Providers)?;
+        for (key, stored) in rows {
+            for provider in stored {
+                let record = PeerId::from_bytes(&provider.provider)
+                    .ok()
+                    .filter(|peer| provider.ends_at > now && *peer != self.local)
+                    .map(|peer| ProviderRecord {
+                        key: RecordKey::from(key.clone()),
+                        provider: peer,
+                        expires: Some(Instant::now() + Duration::from_secs(provider.ends_at - now)),
+                        addresses: provider.addresses,
+                    });
+                if let Some(Err(error)) = record.map(|record| self.add_provider(record)) {
+                    debug!(%error, "a stored provider record has no room any more");
+                }
+            }
+            // What was left out is to go from the store as well.
+            self.changed_providers.insert(key);
+        }
+        Ok(())
     }
 
     /// Writes down what has changed. What is lost by a crash before that is published again by others.
     pub(in crate::p2p) fn flush(&mut self) {
+        self.flush_records();
+        self.flush_providers();
+    }
+
+    fn flush_providers(&mut self) {
+        let changed = std::mem::take(&mut self.changed_providers);
+        if changed.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let stored = |key: &Vec<u8>| -> Vec<StoredProvider> {
+            let providers = self.providers.get(key).into_iter().flatten();
+            providers
+                .filter(|provider| provider.provider != self.local)
+                .filter_map(|provider| {
+                    let left = provider
+                        .expires?
+                        .saturating_duration_since(Instant::now())
+                        .as_secs();
+                    Some(StoredProvider {
+                        provider: provider.provider.to_bytes(),
+                        addresses: provider.addresses.clone(),
+                        ends_at: now.saturating_add(left),
+                    })
+                })
+                .collect()
+        };
+        let result = self.store.write(|batch| {
+            for key in &changed {
+                let stored = stored(key);
+                if stored.is_empty() {
+                    batch.delete(Table::Providers, key)?;
+                } else {
+                    batch.put(Table::Providers, key, &stored)?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            warn!(%error, "provider records of the DHT cannot be written down");
+            self.changed_providers.extend(changed);
+        }
+    }
+
+    fn flush_records(&mut self) {
         let changed = std::mem::take(&mut self.changed);
         if changed.is_empty() {
             return;
@@ -152,8 +237,13 @@ impl Keeper {
             self.records.remove(&key);
             self.changed.insert(key);
         }
-        self.providers.retain(|_, providers| {
+        let changed = &mut self.changed_providers;
+        self.providers.retain(|key, providers| {
+            let before = providers.len();
             providers.retain(|provider| !provider.is_expired(now));
+            if providers.len() < before {
+                changed.insert(key.clone());
+            }
             !providers.is_empty()
         });
     }
@@ -255,6 +345,7 @@ impl RecordStore for Keeper {
             return Err(Error::MaxProvidedKeys);
         }
         record.addresses.truncate(ADDRESSES_MAX);
+        self.changed_providers.insert(key.clone());
         let providers = self.providers.entry(key).or_default();
         providers.retain(|known| known.provider != record.provider);
         let is_own = record.provider == self.local;
@@ -288,6 +379,7 @@ impl RecordStore for Keeper {
         let key: &[u8] = key.as_ref();
         if let Some(providers) = self.providers.get_mut(key) {
             providers.retain(|known| known.provider != *provider);
+            self.changed_providers.insert(key.to_vec());
             if providers.is_empty() {
                 self.providers.remove(key);
             }

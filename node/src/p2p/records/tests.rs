@@ -332,3 +332,32 @@ fn providers_are_kept_for_networks_and_within_bounds() {
         (0, 255)
     );
 }
+
+#[test]
+fn providers_are_there_after_a_restart_until_they_end_and_own_ones_are_said_anew() {
+    let (local, store) = (PeerId::random(), store());
+    let wasm = network_key("wasm");
+    let others = [10, 1_000].map(|lasts| (PeerId::random(), lasts));
+    let mut first = keeper(local, &store, NOW);
+    for (provider, lasts) in others {
+        let mut record = ProviderRecord::new(wasm.clone(), provider, Vec::new());
+        record.addresses = vec!["/ip4/10.0.0.1/tcp/4000".parse().expect("an address")];
+        record.expires = Some(Instant::now() + Duration::from_secs(lasts));
+        first.add_provider(record).expect("room");
+    }
+    let own = ProviderRecord::new(wasm.clone(), local, Vec::new());
+    first.add_provider(own).expect("room");
+    first.flush();
+
+    let mut second = keeper(local, &store, NOW + 100);
+    let found = second.providers(&wasm);
+    assert_eq!(found.len(), 1, "one has ended, one was its own");
+    assert_eq!(found[0].provider, others[1].0);
+    assert_eq!(found[0].addresses.len(), 1);
+    let left = found[0].expires.expect("it ends") - Instant::now();
+    assert!((890..=900).contains(&left.as_secs()), "{left:?}");
+    second.remove_provider(&wasm, &others[1].0);
+    second.flush();
+    let rows = store.scan::<ciborium::Value>(Table::Providers);
+    assert!(rows.expect("reads").is_empty());
+}

@@ -106,7 +106,9 @@ impl Service {
             }
             self.send_due();
         }
-        self.swarm.behaviour_mut().kad.store_mut().flush();
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.kad.store_mut().flush();
+        behaviour.guard.sweep(Instant::now());
     }
 
     /// Sees to it that [`Command::Wake`] comes when a request's turn does. A task sleeps instead of this one, which would

@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::jobs::ledger::Ledger;
 use crate::jobs::receipt::Receipt;
+use crate::round::aggregate::compose;
 use crate::round::judge::{RoundFacts, judge};
 use crate::round::payload::Payload;
 use crate::signed::Signed;
@@ -110,9 +111,8 @@ fn sync(ledgers: &mut [Ledger], now: u64) {
 }
 
 fn propose(ledger: &Ledger, round: u64, distribution_id: u64) -> Payload {
-    let held = ledger.eligible(round, round * INTERVAL);
-    let held = held.iter().map(|held| (held.id, held.receipt));
-    Payload::aggregate(round, distribution_id, held, &domain()).expect("aggregates")
+    let cutoff = round * INTERVAL;
+    compose(ledger, round, cutoff, distribution_id, &domain()).expect("aggregates")
 }
 
 /// What is executed on the chain as it is in the end.

@@ -13,6 +13,7 @@ mod reorg;
 #[cfg(not(madsim))]
 mod world;
 
+use super::aggregate::compose;
 use super::judge::RoundFacts;
 use super::payload::Payload;
 use crate::jobs::ledger::Ledger;
@@ -49,12 +50,5 @@ async fn full_ledger() -> Ledger {
 }
 
 fn payload(ledger: &Ledger) -> Payload {
-    let held = ledger.eligible(4, DUE);
-    Payload::aggregate(
-        4,
-        4,
-        held.iter().map(|held| (held.id, held.receipt)),
-        &domain(),
-    )
-    .expect("aggregates")
+    compose(ledger, 4, DUE, 4, &domain()).expect("aggregates")
 }
