@@ -11,6 +11,7 @@ use self::acts::ActTable;
 use self::endpoints::EndpointsValue;
 use self::faults::FaultTable;
 use self::moment::{LastsValue, MomentValue};
+use self::peers::PeerTable;
 use self::swarm::SwarmTable;
 use self::workers::WorkerTable;
 use crate::error::Invalid;
@@ -25,6 +26,7 @@ mod acts;
 mod endpoints;
 mod faults;
 mod moment;
+mod peers;
 mod swarm;
 mod workers;
 
@@ -70,6 +72,8 @@ pub(crate) struct File {
     worker: Vec<Spot<WorkerTable>>,
     #[serde(default)]
     user: Vec<Spot<UserTable>>,
+    #[serde(default)]
+    peer: Vec<Spot<PeerTable>>,
     #[serde(default)]
     transfer: Vec<TransferTable>,
     #[serde(default)]
@@ -119,6 +123,9 @@ struct GroupTable {
 struct UserTable {
     /// How many hosts.
     count: Spot<usize>,
+    /// What they do: "honest" if left out.
+    #[schemars(schema_with = "peers::user_behaviours")]
+    behaviour: Option<Spot<String>>,
     #[serde(default)]
     job: Vec<JobTable>,
 }
@@ -215,8 +222,11 @@ impl Check<'_> {
         let chain = self.chain(&file.chain)?;
         let network = self.network(&file.network)?;
         let validators = self.groups(&file.validator)?;
-        let (workers, misdeeds) = self.workers(&file.worker)?;
+        let (workers, mut misdeeds) = self.workers(&file.worker)?;
         let users = self.users(&file.user, *file.updates.as_ref())?;
+        misdeeds.extend(self.user_misdeeds(&file.user)?);
+        let (peers, attacks) = self.peers(&file.peer)?;
+        misdeeds.extend(attacks);
         if validators == 0 || workers == 0 {
             let missing = if validators == 0 {
                 Role::Validator
@@ -226,11 +236,9 @@ impl Check<'_> {
             let message = format!("there is no {missing}: add [[{missing}]] with a count");
             return Err(Invalid::at(self.origin, self.text, None, message));
         }
-        if validators + workers + users.len() > HOSTS_MAX {
-            let message = format!(
-                "{} hosts: at most {HOSTS_MAX}",
-                validators + workers + users.len()
-            );
+        let hosts = validators + workers + users.len() + peers;
+        if hosts > HOSTS_MAX {
+            let message = format!("{hosts} hosts: at most {HOSTS_MAX}");
             return Err(Invalid::at(self.origin, self.text, None, message));
         }
         let deadline = file.deadline.as_ref().0;
@@ -255,6 +263,7 @@ impl Check<'_> {
             workers,
             misdeeds,
             users,
+            peers,
             transfers: Vec::new(),
             acts: Vec::new(),
             faults: Vec::new(),
@@ -565,6 +574,9 @@ impl Check<'_> {
                     role: Role::User,
                     number,
                 };
+                if scenario.misdeeds.get(&host).is_some_and(|m| !m.pays()) {
+                    continue;
+                }
                 let mut needed = USER_COLLATERAL;
                 let mut jobs: Vec<_> = group.as_ref().job.iter().collect();
                 jobs.sort_by_key(|job| job.after_update.as_ref().map_or(0, |a| *a.as_ref()));

@@ -12,11 +12,13 @@ pub enum Role {
     Worker,
     /// Submits jobs.
     User,
+    /// Has keys and no seat: it is there to attack.
+    Peer,
 }
 
 impl Role {
     /// All roles, in the order in which hosts are numbered and started.
-    pub const ALL: [Role; 3] = [Role::Validator, Role::Worker, Role::User];
+    pub const ALL: [Role; 4] = [Role::Validator, Role::Worker, Role::User, Role::Peer];
 }
 
 impl fmt::Display for Role {
@@ -25,6 +27,7 @@ impl fmt::Display for Role {
             Role::Validator => "validator",
             Role::Worker => "worker",
             Role::User => "user",
+            Role::Peer => "peer",
         })
     }
 }
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_name_reads_back_as_itself() {
-        for text in ["validator-1", "worker-20", "user-3"] {
+        for text in ["validator-1", "worker-20", "user-3", "peer-2"] {
             assert_eq!(
                 text.parse::<HostName>().map(|h| h.to_string()),
                 Ok(text.to_owned())

@@ -15,6 +15,7 @@ mod fault;
 mod file;
 mod hosts;
 mod library;
+mod misdeed;
 mod scenario;
 mod schema;
 mod spot;
@@ -27,8 +28,9 @@ pub use fault::{
 };
 pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
+pub use misdeed::{Misdeed, PeerMisdeed, UserMisdeed, WorkerMisdeed};
 pub use scenario::{
-    Chain, Endpoints, Guest, Job, Latency, Misdeed, Network, Scenario, Transfer, User, Work,
+    Chain, Endpoints, Guest, Job, Latency, Network, Scenario, Transfer, User, Work,
 };
 pub use schema::schema;
 pub use units::{Ether, Percent, Sno, duration};

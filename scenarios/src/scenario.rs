@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Act, ActKind, Fault, HostName, Percent, Role, ScenarioError, Sno, Swarm, file};
+use crate::{
+    Act, ActKind, Fault, HostName, Misdeed, Percent, Role, ScenarioError, Sno, Swarm, file,
+};
 
 /// A network, what its users do, what strikes it, and when the run must be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,8 @@ pub struct Scenario {
     pub misdeeds: BTreeMap<HostName, Misdeed>,
     /// What each user does, in the order of their numbers.
     pub users: Vec<User>,
+    /// Number of hosts without a role, all of which attack.
+    pub peers: usize,
     /// SNO that moves between hosts.
     pub transfers: Vec<Transfer>,
     /// What people do on chain besides.
@@ -37,15 +41,6 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What the seed draws to strike it besides.
     pub swarm: Option<Swarm>,
-}
-
-/// What a worker does that does not play by the rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misdeed {
-    /// It returns results of other work, properly signed.
-    FalseResult,
-    /// It accepts work and never ends it.
-    Stall,
 }
 
 /// Parameters of the chain and of the contracts on it.
@@ -191,9 +186,9 @@ impl Scenario {
         file::parse(origin, text)
     }
 
-    /// All hosts: validators, workers, users, each in the order of their numbers.
+    /// All hosts: validators, workers, users, peers, each in the order of their numbers.
     pub fn hosts(&self) -> impl Iterator<Item = HostName> {
-        let counts = [self.validators, self.workers, self.users.len()];
+        let counts = [self.validators, self.workers, self.users.len(), self.peers];
         let named = |(role, count)| (1..=count).map(move |number| HostName { role, number });
         Role::ALL.into_iter().zip(counts).flat_map(named)
     }

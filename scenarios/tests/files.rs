@@ -159,6 +159,18 @@ fn mistakes_are_pointed_out_where_they_are() {
             "then",
             "only a job of wasm",
         ),
+        (
+            "count = 1\n\n[[user]]",
+            "behaviour = \"lazy\"\ncount = 1\n\n[[user]]",
+            "behaviour",
+            "there is false-result, stall,",
+        ),
+        (
+            "count = 2\n[[user.job]]",
+            "behaviour = \"stingy\"\ncount = 2\n[[user.job]]",
+            "behaviour",
+            "there is underpaying, vanishing,",
+        ),
         ("\"hash-chain\"", "\"chess\"", "network", "no such network"),
         (
             "\"hash-chain\"",

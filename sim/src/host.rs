@@ -2,16 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::client::RpcClient;
 use madsim::runtime::Handle;
-use madsim::time::TimeHandle;
-use smartnodes_actors::{self as actors, FalseWorker};
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::chain::{ChainError, Intent};
-use smartnodes_node::clock::ChainClock;
 use smartnodes_node::identity::Identity;
 use smartnodes_node::jobs::{JobRequest, Shape};
 use smartnodes_node::node::{Node, NodeConfig, NodeError, NodeParts};
@@ -19,7 +16,6 @@ use smartnodes_node::p2p;
 use smartnodes_node::roles::RoleState;
 use smartnodes_node::roles::context::Context;
 use smartnodes_node::roles::user::{User, UserError};
-use smartnodes_node::signed::Domain;
 use smartnodes_node::work::hash_chain::HashChain;
 use smartnodes_node::work::matmul::{Factors, Matmul};
 use smartnodes_node::work::wasm::Wasm;
@@ -36,6 +32,10 @@ use crate::rpc_transport::WireRpc;
 use crate::story::{Progress, Story};
 use crate::violation::Violations;
 use crate::wire::{Endpoint, Wire};
+
+pub mod cheats;
+
+use cheats::Cheating;
 
 /// Wait before a node that could not start is started again, and between two looks at the chain by its user.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,6 +69,8 @@ pub struct Host {
     pub transfers: Vec<(usize, Transfer, Address)>,
     /// What it does, if it does not play by the rules.
     pub misdeed: Option<Misdeed>,
+    /// How it does that.
+    pub cheating: Cheating,
     /// The run's seed.
     pub seed: u64,
     /// What has been done of the plan.
@@ -83,7 +85,7 @@ impl Host {
     /// Runs the node and plays the plan; never ends by itself.
     pub async fn run(self: Arc<Self>) {
         if let Some(misdeed) = self.misdeed {
-            return self.cheat(misdeed).await;
+            match self.cheat(misdeed).await {}
         }
         let mut node = loop {
             match self.start().await {
@@ -117,51 +119,21 @@ impl Host {
         std::future::pending().await
     }
 
-    /// A worker that cheats; never ends by itself.
-    async fn cheat(&self, misdeed: Misdeed) {
-        let misdeed = match misdeed {
-            Misdeed::FalseResult => actors::Misdeed::FalseResult,
-            Misdeed::Stall => actors::Misdeed::Stall,
-        };
-        let domain = Domain {
-            chain_id: self.deployment.chain_id,
-            core: self.deployment.core,
-            coordinator: self.deployment.coordinator,
-        };
-        // Its clock is right: the chain's time began with the run's.
-        let unix = TimeHandle::current().now_time().duration_since(UNIX_EPOCH);
-        let clock = ChainClock::new(unix.map_or(0, |unix| unix.as_secs()));
-        let started =
-            p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity).and_then(|transport| {
-                FalseWorker::start(
-                    misdeed,
-                    self.identity.clone(),
-                    transport,
-                    self.config.bootstrap.clone(),
-                    domain,
-                    clock,
-                    &self.config.p2p,
-                )
-            });
-        match started {
-            // It lives as long as it is held.
-            Ok(_worker) => std::future::pending().await,
-            Err(error) => self
-                .violations
-                .add("node-starts", format!("{}: {error}", self.name)),
-        }
+    /// A client for each of the chain's endpoints that it knows.
+    fn rpc(&self) -> Vec<RpcClient> {
+        let timeout = self.config.chain.request_timeout;
+        let clients = self.chain.iter().map(|server| {
+            RpcClient::new(WireRpc::new(self.endpoint.clone(), *server, timeout), false)
+        });
+        clients.collect()
     }
 
     async fn start(&self) -> Result<Node, NodeError> {
         let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
-        let rpc = self.chain.iter().map(|server| {
-            let timeout = self.config.chain.request_timeout;
-            RpcClient::new(WireRpc::new(self.endpoint.clone(), *server, timeout), false)
-        });
         let parts = NodeParts {
             identity: self.identity.clone(),
             transport,
-            rpc: rpc.collect(),
+            rpc: self.rpc(),
             storage: self.disk.open(),
             deployment: self.deployment.clone(),
         };

@@ -160,6 +160,20 @@ pub fn summary(record: &Record) -> String {
             fault.effect
         ));
     }
+    for acted in &record.acted {
+        let did: Vec<String> = acted
+            .deeds
+            .iter()
+            .map(|(what, times)| format!("{what} ({times} ×)"))
+            .collect();
+        lines.push(format!(
+            "{} ({}): {}; banned {} times",
+            acted.host,
+            acted.behaviour,
+            did.join(", "),
+            acted.bans
+        ));
+    }
     for violation in &record.violations {
         let at = clock(Duration::from_secs_f64(violation.virtual_seconds));
         lines.push(format!(

@@ -18,6 +18,7 @@ use crate::acts::Done;
 use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
+use crate::oracle::hostile::Acted;
 use crate::points::Passings;
 use crate::story::JobCounts;
 use crate::trace::{Recorded, TARGET_PREFIX, Trace};
@@ -65,6 +66,8 @@ pub struct Record {
     pub faults: Vec<Struck>,
     /// What people did on chain besides what their nodes do.
     pub acts: Vec<Done>,
+    /// What those did who did not play by the rules.
+    pub acted: Vec<Acted>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
     /// How often nodes came to each state that they name (`smartnodes_node::failpoint::SOMETIMES`).
@@ -274,6 +277,7 @@ fn record(
         checks: reached(|ending| &ending.checks),
         verdict: ending.as_ref().and_then(|e| e.verdict),
         acts: ending.as_ref().map(|e| e.acts.clone()).unwrap_or_default(),
+        acted: ending.as_ref().map(|e| e.acted.clone()).unwrap_or_default(),
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() {
             Outcome::Held

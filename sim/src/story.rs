@@ -47,7 +47,11 @@ impl Story {
         let users = scenario
             .hosts()
             .filter(|host| host.role == smartnodes_scenarios::Role::User);
-        let jobs = users.zip(&scenario.users).flat_map(|(host, user)| {
+        // What becomes of the jobs of those who cheat is no part of it.
+        let users = users
+            .zip(&scenario.users)
+            .filter(|(host, _)| !scenario.misdeeds.contains_key(host));
+        let jobs = users.flat_map(|(host, user)| {
             (0..user.jobs.len()).map(move |index| ((host, index), Progress::Waiting))
         });
         let transfers = (0..scenario.transfers.len()).map(|index| (index, Progress::Waiting));

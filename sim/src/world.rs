@@ -11,6 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use madsim::runtime::Handle;
 use madsim::time::TimeHandle;
+use smartnodes_actors::Victim;
 use smartnodes_evm::bindings::SmartnodesERC20;
 use smartnodes_evm::chain::{Chain, ChainConfig};
 use smartnodes_evm::deployment::{
@@ -21,7 +22,7 @@ use smartnodes_node::identity::Identity;
 use smartnodes_node::node::NodeConfig;
 use smartnodes_node::p2p::P2pSettings;
 use smartnodes_node::p2p::handshake;
-use smartnodes_scenarios::{FaultKind, HostName, Role, Scenario, SwarmKind};
+use smartnodes_scenarios::{FaultKind, HostName, Misdeed, Role, Scenario, SwarmKind, UserMisdeed};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -33,8 +34,10 @@ use crate::draw;
 use crate::endpoints;
 use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
+use crate::host::cheats::{Cheating, Victims, crowd_of};
 use crate::net::Net;
 use crate::oracle::books::Terms;
+use crate::oracle::hostile::{Acted, Hostile};
 use crate::oracle::truth::Truth;
 use crate::oracle::{Oracle, Tally};
 use crate::points::{Passings, Points};
@@ -74,6 +77,8 @@ pub struct Ending {
     pub faults: Vec<Struck>,
     /// What people did on chain besides.
     pub acts: Vec<Done>,
+    /// What those did who did not play by the rules.
+    pub acted: Vec<Acted>,
     /// How often each fail point was passed, by host.
     pub points: Passings,
     /// How often nodes came to each state that they name.
@@ -125,14 +130,19 @@ pub async fn live(
     show: &mut dyn FnMut(Status),
 ) -> Result<Ending, WorldError> {
     let truth = Truth::default();
-    trace.watch(Box::new({
-        let truth = truth.clone();
-        move |event| truth.watch(event)
-    }));
     let identities: BTreeMap<HostName, Identity> = scenario
         .hosts()
-        .map(|name| (name, identity(seed, name)))
+        .map(|name| (name, identity(seed, &name.to_string())))
         .collect();
+    let hostile = Hostile::new(scenario, seed, &identities, violations);
+    let victims = Arc::new(victims(scenario, seed, &identities));
+    trace.watch(Box::new({
+        let (truth, hostile) = (truth.clone(), hostile.clone());
+        move |event| {
+            truth.watch(event);
+            hostile.watch(event);
+        }
+    }));
     let (chain, deployment, oracle) = chain(
         scenario,
         seed,
@@ -172,6 +182,10 @@ pub async fn live(
             (disk.clone(), endpoint.clone()),
             endpoints::known_to(name, scenario, &endpoints),
             &deployment,
+            Cheating {
+                deeds: hostile.deeds(name),
+                victims: victims.clone(),
+            },
             &story,
             &truth,
             violations,
@@ -271,6 +285,10 @@ pub async fn live(
         }
     }
     let faults = faults.finish(violations);
+    let acted = chain_host.read(|chain| {
+        let oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
+        hostile.finish(&oracle, chain)
+    });
     let wallets = identities
         .iter()
         .map(|(name, identity)| (name.to_string(), identity.address()));
@@ -291,6 +309,7 @@ pub async fn live(
         verdict,
         faults,
         acts: acts.done(),
+        acted,
         points: points.counts(),
         states: points.states(),
         events: reached.0,
@@ -344,13 +363,49 @@ fn missing(scenario: &Scenario, tally: Tally, story: &Story) -> Vec<String> {
 }
 
 /// A host's keys, from the seed.
-pub fn identity(seed: u64, name: HostName) -> Identity {
+pub fn identity(seed: u64, name: &str) -> Identity {
     let network = Keypair::ed25519_from_bytes(draw::bytes(seed, &format!("network key of {name}")))
         .expect("any 32 bytes are an ed25519 key");
     Identity {
         network,
-        wallet: wallet(seed, &name.to_string()),
+        wallet: wallet(seed, name),
     }
+}
+
+/// Who can be attacked, and who farms.
+fn victims(scenario: &Scenario, seed: u64, identities: &BTreeMap<HostName, Identity>) -> Victims {
+    let honest = |role| {
+        let hosts = identities
+            .iter()
+            .filter(move |(host, _)| host.role == role && !scenario.misdeeds.contains_key(host));
+        hosts.map(|(host, identity)| Victim {
+            address: listening(*host, identity),
+            peer: identity.peer_id(),
+            wallet: identity.address(),
+        })
+    };
+    let farms = scenario
+        .misdeeds
+        .iter()
+        .filter(|(_, misdeed)| **misdeed == Misdeed::User(UserMisdeed::Farming));
+    let farm = farms.flat_map(|(host, misdeed)| {
+        let own = identities.get(host).map(Identity::address);
+        let crowd = crowd_of(seed, *host, *misdeed);
+        own.into_iter()
+            .chain(crowd.iter().map(Identity::address).collect::<Vec<_>>())
+    });
+    Victims {
+        validators: honest(Role::Validator).collect(),
+        workers: honest(Role::Worker).collect(),
+        farm: farm.collect(),
+    }
+}
+
+/// Where a host's node listens.
+fn listening(host: HostName, identity: &Identity) -> Multiaddr {
+    Multiaddr::from(address(host))
+        .with(Protocol::Tcp(NODE_PORT))
+        .with(Protocol::P2p(identity.peer_id()))
 }
 
 fn wallet(seed: u64, of: &str) -> PrivateKeySigner {
@@ -363,6 +418,7 @@ fn address(name: HostName) -> IpAddr {
         Role::Validator => 1,
         Role::Worker => 2,
         Role::User => 3,
+        Role::Peer => 4,
     };
     // A scenario has far fewer hosts than a role has addresses.
     let [high, low] = (name.number as u16).to_be_bytes();
@@ -384,9 +440,14 @@ fn chain(
         .duration_since(std::time::UNIX_EPOCH);
     let start = unix.map_err(|error| chain_error(&error))?.as_secs();
     let deployer = wallet(seed, "the deployer");
+    let crowds = scenario
+        .misdeeds
+        .iter()
+        .flat_map(|(host, misdeed)| crowd_of(seed, *host, *misdeed));
     let wallets = identities
         .values()
         .map(Identity::address)
+        .chain(crowds.map(|identity| identity.address()))
         .chain([deployer.address()]);
     let age = scenario.chain.starts_at.as_secs();
     let config = ChainConfig {
@@ -523,6 +584,7 @@ fn host(
     (disk, endpoint): (SimDisk, Endpoint),
     chain: Vec<SocketAddr>,
     deployment: &Deployment,
+    cheating: Cheating,
     story: &Story,
     truth: &Truth,
     violations: &Violations,
@@ -530,17 +592,14 @@ fn host(
     let others = identities
         .iter()
         .filter(|(other, _)| other.role == Role::Validator && **other != name);
-    let bootstrap = others.map(|(other, identity)| {
-        Multiaddr::from(address(*other))
-            .with(Protocol::Tcp(NODE_PORT))
-            .with(Protocol::P2p(identity.peer_id()))
-    });
+    let bootstrap = others.map(|(other, identity)| listening(*other, identity));
     let listen = Multiaddr::from(Ipv4Addr::UNSPECIFIED).with(Protocol::Tcp(NODE_PORT));
     let config = NodeConfig {
         role: match name.role {
             Role::Validator => handshake::Role::Validator,
             Role::Worker => handshake::Role::Worker,
-            Role::User => handshake::Role::User,
+            // A host without a role runs no node.
+            Role::User | Role::Peer => handshake::Role::User,
         },
         networks: match name.role {
             Role::Worker => smartnodes_node::work::NETWORKS.map(str::to_owned).to_vec(),
@@ -580,6 +639,7 @@ fn host(
             .map(|(index, transfer)| (index, *transfer, wallet(&transfer.to)))
             .collect(),
         misdeed: scenario.misdeeds.get(&name).copied(),
+        cheating,
         seed,
         story: story.clone(),
         truth: truth.clone(),

@@ -101,7 +101,7 @@ pub enum ClaimError {
 }
 
 /// Claims every reward of a worker until the node stops.
-pub(crate) async fn run(ctx: Arc<Context>) {
+pub async fn run(ctx: Arc<Context>) {
     let mut wait = Duration::from_secs(1);
     loop {
         tokio::time::sleep(wait).await;

@@ -2,27 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::Check;
+use super::peers::{HONEST, behaviours};
 use crate::spot::Spot;
-use crate::{HostName, Misdeed, Role, ScenarioError};
-
-/// What workers may do.
-const BEHAVIOURS: [(&str, Option<Misdeed>); 3] = [
-    ("honest", None),
-    ("false-result", Some(Misdeed::FalseResult)),
-    ("stall", Some(Misdeed::Stall)),
-];
+use crate::{HostName, Misdeed, Role, ScenarioError, WorkerMisdeed};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkerTable {
     /// How many hosts.
     count: Spot<usize>,
-    /// What they do: "honest" if left out, "false-result" or "stall".
+    /// What they do: "honest" if left out.
+    #[schemars(schema_with = "worker_behaviours")]
     behaviour: Option<Spot<String>>,
+}
+
+fn worker_behaviours(_: &mut SchemaGenerator) -> Schema {
+    behaviours(&WorkerMisdeed::ALL.map(|(name, _)| name))
 }
 
 impl Check<'_> {
@@ -34,22 +33,16 @@ impl Check<'_> {
         let mut workers = 0;
         let mut misdeeds = BTreeMap::new();
         for group in groups {
+            let group = group.as_ref();
             let first = workers + 1;
-            workers += self.count(&group.as_ref().count)?;
-            let misdeed = match &group.as_ref().behaviour {
-                None => None,
-                Some(named) => match BEHAVIOURS.iter().find(|(name, _)| name == named.as_ref()) {
-                    Some((_, misdeed)) => *misdeed,
-                    None => {
-                        let names = BEHAVIOURS.map(|(name, _)| name).join(", ");
-                        let message = format!("no such behaviour: there is {names}");
-                        return self.refuse(named.span(), message);
-                    }
-                },
+            workers += self.count(&group.count)?;
+            let Some(named) = group.behaviour.as_ref().filter(|b| b.as_ref() != HONEST) else {
+                continue;
             };
+            let misdeed = self.behaviour(named, &WorkerMisdeed::ALL)?;
             let role = Role::Worker;
             let hosts = (first..=workers).map(|number| HostName { role, number });
-            misdeeds.extend(hosts.filter_map(|host| Some((host, misdeed?))));
+            misdeeds.extend(hosts.map(|host| (host, Misdeed::Worker(misdeed))));
         }
         Ok((workers, misdeeds))
     }

@@ -3,8 +3,14 @@
 //!
 //! They run in both worlds: on the simulator's hosts, and on real sockets beside the processes of the local testnet.
 
+mod deeds;
+pub mod peer;
+mod stand;
 mod statement;
-mod worker;
+pub mod user;
+pub mod worker;
 
+pub use deeds::Deeds;
+pub use stand::{RawStream, RawWire, Stand, Victim};
 pub use statement::Speaker;
 pub use worker::{FalseWorker, Misdeed};

@@ -1,4 +1,5 @@
-//! Workers that cheat.
+//! Workers that cheat. Those here are never paid, and have nothing to do with the chain; those that earn something besides
+//! are [`member`]s.
 
 use std::time::Duration;
 
@@ -16,10 +17,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::Speaker;
+use crate::{Deeds, Speaker};
+
+pub mod conduct;
+mod member;
 
 /// Wait between two registrations with everyone connected.
 const REGISTER: Duration = Duration::from_secs(5);
+/// The deed that must cost reputation.
+pub const FALSE_RESULT: &str = "signs a false result";
 /// Tasks that it says it runs at once: more than anyone else has room for.
 const CAPACITY: u32 = 64;
 
@@ -30,6 +36,10 @@ pub enum Misdeed {
     FalseResult,
     /// It accepts, and is at work for ever.
     Stall,
+    /// It accepts what everyone offers, and declines the work.
+    OverBooked,
+    /// It accepts, and ends when the work is to begin ([`FalseWorker::ended`]).
+    Crashing,
 }
 
 /// A cheating worker. Dropped, it is gone.
@@ -55,6 +65,27 @@ impl FalseWorker {
         clock: ChainClock,
         settings: &P2pSettings,
     ) -> Result<Self, NetworkError> {
+        let deeds = Deeds::default();
+        Self::start_counted(
+            misdeed, identity, transport, bootstrap, domain, clock, settings, deeds,
+        )
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a node, and the count of its deeds"
+    )]
+    /// The same, counting what it does.
+    pub fn start_counted(
+        misdeed: Misdeed,
+        identity: Identity,
+        transport: BoxedTransport,
+        bootstrap: Vec<Multiaddr>,
+        domain: Domain,
+        clock: ChainClock,
+        settings: &P2pSettings,
+        deeds: Deeds,
+    ) -> Result<Self, NetworkError> {
         let (network, events) = Network::start(
             transport,
             &identity,
@@ -76,9 +107,16 @@ impl FalseWorker {
                 clock,
             },
             network: network.clone(),
+            deeds,
         };
         let task = tokio::spawn(actor.run(bootstrap, events));
         Ok(Self { network, task })
+    }
+
+    /// Waits until it ends by itself, as one that crashes does.
+    pub async fn ended(&mut self) {
+        // An error means that it has been stopped.
+        let _ = (&mut self.task).await;
     }
 
     /// Its swarm, to ask other nodes with its key.
@@ -91,6 +129,7 @@ struct Actor {
     misdeed: Misdeed,
     speaker: Speaker,
     network: Network,
+    deeds: Deeds,
 }
 
 impl Actor {
@@ -102,8 +141,7 @@ impl Actor {
             let peers = self.network.peers().await;
             // Answers are waited for elsewhere: to get one, it must itself answer the peer's handshake.
             for peer in peers {
-                let network = self.network.clone();
-                tokio::spawn(async move { network.request(peer, Request::Register).await });
+                self.register(peer);
             }
             let next = tokio::time::sleep(REGISTER);
             tokio::pin!(next);
@@ -118,7 +156,11 @@ impl Actor {
                         peer,
                         request,
                         responder,
-                    }) => responder.send(self.answer(peer, request).await).await,
+                    }) => match self.answer(peer, request).await {
+                        Some(answer) => responder.send(answer).await,
+                        None => return,
+                    },
+                    Some(Event::Connected(peer)) => self.register(peer),
                     Some(_) => {}
                     None => return,
                 }
@@ -126,29 +168,48 @@ impl Actor {
         }
     }
 
-    async fn answer(&self, peer: PeerId, request: Request) -> Response {
-        match request {
-            Request::Role { nonce } => self.speaker.answer(peer, nonce),
-            Request::Offer { .. } => Response::Accepted,
-            Request::Work(order) => self.work(*order).await,
-            _ => Response::Refused(Refusal::NotServed),
-        }
+    fn register(&self, peer: PeerId) {
+        let network = self.network.clone();
+        tokio::spawn(async move { network.request(peer, Request::Register).await });
     }
 
-    async fn work(&self, order: WorkOrder) -> Response {
+    /// What it says to a request; nothing if that is its end.
+    async fn answer(&self, peer: PeerId, request: Request) -> Option<Response> {
+        Some(match request {
+            Request::Role { nonce } => self.speaker.answer(peer, nonce),
+            Request::Offer { .. } => Response::Accepted,
+            Request::Work(order) => return self.work(*order).await,
+            _ => Response::Refused(Refusal::NotServed),
+        })
+    }
+
+    async fn work(&self, order: WorkOrder) -> Option<Response> {
         let WorkKind::Job { job, task, .. } = order.kind else {
-            return Response::Refused(Refusal::Busy);
+            return Some(Response::Refused(Refusal::Busy));
         };
-        if self.misdeed == Misdeed::Stall {
-            return Response::Working;
+        match self.misdeed {
+            Misdeed::FalseResult => {}
+            Misdeed::Stall => {
+                self.deeds.did("accepts work and does not end it");
+                return Some(Response::Working);
+            }
+            Misdeed::OverBooked => {
+                self.deeds.did("declines work that it has accepted");
+                return Some(Response::Refused(Refusal::Busy));
+            }
+            Misdeed::Crashing => {
+                self.deeds.did("ends when work begins");
+                return None;
+            }
         }
         let Ok(output) = other_task(&order.task).execute().await else {
-            return Response::Refused(Refusal::Busy);
+            return Some(Response::Refused(Refusal::Busy));
         };
         let Identity { wallet, .. } = &self.speaker.identity;
         info!(%job, task, worker = %wallet.address(), "false result given");
+        self.deeds.did(FALSE_RESULT);
         let result = Signed::sign(order.result(&output), &self.speaker.domain, wallet);
-        Response::Work(Box::new(Answer { result, output }))
+        Some(Response::Work(Box::new(Answer { result, output })))
     }
 }
 

@@ -89,9 +89,10 @@ pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
             let mut places = BTreeSet::new();
             for (number, victim) in victims.iter().enumerate() {
                 let of = |role: Option<Role>| {
+                    // Who attacks is struck only where the scenario says so.
                     let hosts = hosts
                         .iter()
-                        .filter(move |h| role.is_none_or(|r| h.role == r));
+                        .filter(move |h| role.map_or(h.role != Role::Peer, |r| h.role == r));
                     hosts.copied().map(Place::Node)
                 };
                 match victim {
@@ -144,6 +145,10 @@ pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
         });
     }
     if let Some(swarm) = &scenario.swarm {
+        let hosts: Vec<HostName> = hosts
+            .into_iter()
+            .filter(|host| host.role != Role::Peer)
+            .collect();
         strikes.extend(swarm_strikes(swarm, seed, &hosts, &all));
     }
     strikes

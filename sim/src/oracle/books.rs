@@ -586,6 +586,19 @@ impl Books {
         broke.broken
     }
 
+    /// Capacity for which an account has been paid so far.
+    pub fn claimed_by(&self, account: Address) -> u128 {
+        self.claimed_capacity
+            .get(&account)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Capacity that all updates so far have settled.
+    pub fn settled_capacity(&self) -> u128 {
+        self.settled_capacity
+    }
+
     /// What has been counted.
     pub fn tally(&self) -> Tally {
         Tally {

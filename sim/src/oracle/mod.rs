@@ -14,6 +14,7 @@ pub mod books;
 mod ether;
 mod events;
 mod failures;
+pub mod hostile;
 mod settings;
 mod testnet;
 mod transfers;
@@ -235,6 +236,16 @@ impl Oracle {
         if let Some((invariant, detail)) = self.transfers.enter(made, number) {
             self.violations.add(invariant, detail);
         }
+    }
+
+    /// The account that is kept.
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The contracts.
+    pub(crate) fn deployment(&self) -> &Deployment {
+        &self.deployment
     }
 
     /// What has been counted so far.

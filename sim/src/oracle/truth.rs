@@ -9,8 +9,11 @@ use crate::trace::Seen;
 
 /// Prefix of worker hosts' names: only they can tell of work.
 const WORKER_HOSTS: &str = "worker-";
-/// The module and the words in which a worker tells that it has computed a result.
-const WORK_TARGET: &str = "smartnodes_node::roles::worker";
+/// The modules and the words in which a worker tells that it has computed a result.
+const WORK_TARGETS: [&str; 2] = [
+    "smartnodes_node::roles::worker",
+    "smartnodes_actors::worker::conduct",
+];
 const WORK_MESSAGE: &str = "work done";
 
 /// All work of a run. Clones share it.
@@ -35,7 +38,7 @@ impl Truth {
     /// Takes in an event of the trace, if it tells of work.
     pub fn watch(&self, event: &Seen<'_>) {
         if !event.host.starts_with(WORKER_HOSTS)
-            || event.target != WORK_TARGET
+            || !WORK_TARGETS.contains(&event.target)
             || event.message != WORK_MESSAGE
         {
             return;
