@@ -1,12 +1,15 @@
 //! A chain of hashes: work that can only be done one step after the other, and checked in pieces.
 //!
-//! `h₀ = sha256(input)`, `hᵢ₊₁ = sha256(hᵢ)`; the result is `h` after `steps` steps. The proof holds `h` at the end of
-//! each of up to [`CHECKPOINTS_MAX`] segments of (nearly) equal length, so that a verifier can recompute any segment
-//! alone, and several at once.
+//! `h₀ = sha256(input)`, `hᵢ₊₁ = sha256(hᵢ ‖ k)`, where `k` is the first half of `h₀`; the result is `h` after `steps`
+//! steps. The proof holds `h` at the end of each of up to [`CHECKPOINTS_MAX`] segments of (nearly) equal length, so that a
+//! verifier can recompute any segment alone, and several at once.
+//!
+//! Every step depends on the input by `k`. Without it, the segments of a chain would be true whatever the input: a worker
+//! could give the chain of an earlier task for each later one, with a single false segment, the first.
 //!
 //! # Probability of detection
-//! A chain cannot be entered in the middle: a worker saves work only by breaking the chain at the start of segments
-//! that it did not compute. If `f` of the `n` segments of a proof are false, a verification that samples `k` of them,
+//! A chain cannot be entered in the middle, and no part of another input's is of any use: a worker saves work only by
+//! breaking the chain at the start of segments that it did not compute. If `f` of the `n` segments of a proof are false, a verification that samples `k` of them,
 //! without replacement, finds it with probability `1 − C(n−f, k) / C(n, k)`, which is at least `1 − (1 − f/n)ᵏ`: a
 //! worker that skips half of the work passes 16 samples with a chance below 1 in 65,000, one that computes nothing never
 //! passes, and one that breaks a single segment (a wrong result, 1/n of the work saved) passes with `1 − k/n`.
@@ -30,6 +33,11 @@ pub const CHECKPOINTS_MAX: u64 = 256;
 
 /// Hashes computed before other tasks of the runtime get their turn: below a millisecond on slow machines.
 const HASHES_PER_TURN: u64 = 10_000;
+
+/// Bytes of a hash.
+const HASH_BYTES: usize = 32;
+/// Bytes of the input's hash that go into each step.
+const KEY_BYTES: usize = 16;
 
 /// A chain of the task's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,13 +208,14 @@ pub fn check_shape(steps: u64, proof: &HashChainProof) -> Result<(), ProofError>
 pub async fn execute(input: &[u8], steps: u64) -> HashChainProof {
     let segments = segment_count(steps);
     let mut checkpoints = Vec::with_capacity(segments as usize);
-    let mut hash = first_hash(input);
+    let link = Link::of(input);
+    let mut hash = link.first;
     let mut done: u64 = 0;
     for segment in 0..segments {
         let end = segment_steps(steps, segment).end;
         while done < end {
             let turn_end = end.min(next_turn(done));
-            hash = advance(hash, turn_end - done);
+            hash = link.advance(hash, turn_end - done);
             done = turn_end;
             if done.is_multiple_of(HASHES_PER_TURN) {
                 tokio::task::yield_now().await;
@@ -234,11 +243,12 @@ pub async fn verify(
         return Err(ProofError::NoSamples);
     }
     let segments = segment_count(steps);
+    let link = Link::of(input);
     let mut hashed = 0;
     for segment in sample_segments(segments, challenge_seed, samples) {
         let start = match segment.checked_sub(1) {
             Some(previous) => proof.checkpoints[previous as usize],
-            None => first_hash(input),
+            None => link.first,
         };
         let Range {
             start: from,
@@ -248,7 +258,7 @@ pub async fn verify(
         let mut left = to - from;
         while left > 0 {
             let steps = left.min(HASHES_PER_TURN);
-            hash = advance(hash, steps);
+            hash = link.advance(hash, steps);
             left -= steps;
             hashed += steps;
             if hashed >= HASHES_PER_TURN {
@@ -280,15 +290,30 @@ fn next_turn(done: u64) -> u64 {
     (done / HASHES_PER_TURN + 1).saturating_mul(HASHES_PER_TURN)
 }
 
-fn first_hash(input: &[u8]) -> B256 {
-    B256::new(Sha256::digest(input).into())
+/// What binds a chain to its input.
+struct Link {
+    /// The hash of the input.
+    first: B256,
 }
 
-fn advance(mut hash: B256, steps: u64) -> B256 {
-    for _ in 0..steps {
-        hash = first_hash(hash.as_slice());
+impl Link {
+    fn of(input: &[u8]) -> Self {
+        Self {
+            first: B256::new(Sha256::digest(input).into()),
+        }
     }
-    hash
+
+    fn advance(&self, from: B256, steps: u64) -> B256 {
+        // Short enough for one block of SHA-256, so that a step costs one compression.
+        let mut block = [0; HASH_BYTES + KEY_BYTES];
+        block[..HASH_BYTES].copy_from_slice(from.as_slice());
+        block[HASH_BYTES..].copy_from_slice(&self.first[..KEY_BYTES]);
+        for _ in 0..steps {
+            let next = Sha256::digest(block);
+            block[..HASH_BYTES].copy_from_slice(&next);
+        }
+        B256::from_slice(&block[..HASH_BYTES])
+    }
 }
 
 /// The first `samples` of a shuffle of the segments (Fisher–Yates), drawn from SHA-256 of the seed and a counter. The
@@ -319,9 +344,10 @@ mod tests {
 
     /// Computed plainly, from the definition.
     fn by_definition(input: &[u8], steps: u64) -> B256 {
-        let mut hash = Sha256::digest(input);
+        let first = Sha256::digest(input);
+        let mut hash = first;
         for _ in 0..steps {
-            hash = Sha256::digest(hash);
+            hash = Sha256::digest([&hash[..], &first[..16]].concat());
         }
         B256::new(hash.into())
     }
@@ -390,6 +416,17 @@ mod tests {
                 segments: 256
             })
         );
+    }
+
+    #[test]
+    fn no_segment_of_a_chain_is_true_for_another_input() {
+        for steps in [100, 256, 600] {
+            let proof = run(b"mine", steps);
+            for seed in 0..20 {
+                let verified = verify(b"yours", steps, &proof, [seed; 32], 1);
+                assert!(verified.is_err(), "{steps} steps, seed {seed}");
+            }
+        }
     }
 
     /// The module's page promises 1 − C(n−f, k)/C(n, k); here n = 256, f = 64, k = 4, which gives 0.686.
