@@ -6,13 +6,14 @@ use crate::tasks::JoinSet;
 use libp2p::Multiaddr;
 use redb::StorageBackend;
 use smartnodes_evm::deployment::Deployment;
+use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::chain::{ChainClient, ChainError, ChainSettings};
 use crate::clock::ChainClock;
 use crate::identity::Identity;
 use crate::p2p::handshake::Role;
-use crate::p2p::{BoxedTransport, Network, NetworkError, P2pSettings};
+use crate::p2p::{BoxedTransport, Event, Network, NetworkError, P2pSettings};
 use crate::roles::context::Context;
 use crate::roles::user::User;
 use crate::roles::validator::Validator;
@@ -69,6 +70,49 @@ pub enum NodeError {
     Network(#[from] NetworkError),
 }
 
+/// Opens the database, connects to the chain and starts the swarm: what all roles share, and the swarm's events. No task
+/// handles these yet ([`serve`] does), nor does anything a role has to do.
+pub async fn assemble<S: StorageBackend>(
+    config: NodeConfig,
+    parts: NodeParts<S>,
+) -> Result<(Arc<Context>, mpsc::Receiver<Event>), NodeError> {
+    let NodeParts {
+        identity,
+        transport,
+        rpc,
+        storage,
+        deployment,
+    } = parts;
+    let domain = Domain {
+        chain_id: deployment.chain_id,
+        core: deployment.core,
+        coordinator: deployment.coordinator,
+    };
+    let store = Store::open(storage)?;
+    let chain = ChainClient::connect(
+        rpc,
+        identity.wallet.clone(),
+        deployment,
+        store.clone(),
+        config.chain.clone(),
+    )
+    .await?;
+    let clock = ChainClock::new(chain.head().await?.timestamp);
+    let (network, events) = Network::start(
+        transport,
+        &identity,
+        config.role,
+        &config.listen,
+        domain,
+        clock.clone(),
+        store.clone(),
+        &config.p2p,
+    )?;
+    info!(role = %config.role, peer = %identity.peer_id(), wallet = %identity.address(), "node started");
+    let context = Context::new(identity, config, network, chain, store, clock, domain);
+    Ok((Arc::new(context), events))
+}
+
 /// A running node. Dropping it stops it.
 pub struct Node {
     context: Arc<Context>,
@@ -82,44 +126,8 @@ impl Node {
         config: NodeConfig,
         parts: NodeParts<S>,
     ) -> Result<Self, NodeError> {
-        let NodeParts {
-            identity,
-            transport,
-            rpc,
-            storage,
-            deployment,
-        } = parts;
-        let domain = Domain {
-            chain_id: deployment.chain_id,
-            core: deployment.core,
-            coordinator: deployment.coordinator,
-        };
-        let store = Store::open(storage)?;
-        let chain = ChainClient::connect(
-            rpc,
-            identity.wallet.clone(),
-            deployment,
-            store.clone(),
-            config.chain.clone(),
-        )
-        .await?;
-        let clock = ChainClock::new(chain.head().await?.timestamp);
-        let (network, events) = Network::start(
-            transport,
-            &identity,
-            config.role,
-            &config.listen,
-            domain,
-            clock.clone(),
-            store.clone(),
-            &config.p2p,
-        )?;
-        info!(role = %config.role, peer = %identity.peer_id(), wallet = %identity.address(), "node started");
-        let role = config.role;
-        let context = Arc::new(Context::new(
-            identity, config, network, chain, store, clock, domain,
-        ));
-        let role = match role {
+        let (context, events) = assemble(config, parts).await?;
+        let role = match context.config.role {
             Role::Validator => RoleState::Validator(Arc::new(Validator::open(context.clone())?)),
             Role::Worker => RoleState::Worker(Arc::new(Worker::new(context.clone()))),
             Role::User => RoleState::User(Arc::new(User::new(context.clone()))),

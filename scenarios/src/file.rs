@@ -13,6 +13,7 @@ use self::faults::FaultTable;
 use self::moment::{LastsValue, MomentValue};
 use self::peers::PeerTable;
 use self::swarm::SwarmTable;
+use self::validators::{LimitTable, ValidatorTable};
 use self::workers::WorkerTable;
 use crate::error::Invalid;
 use crate::spot::Spot;
@@ -28,6 +29,7 @@ mod faults;
 mod moment;
 mod peers;
 mod swarm;
+mod validators;
 mod workers;
 
 /// Networks whose workload is built into the node.
@@ -58,7 +60,7 @@ pub(crate) struct File {
     name: Spot<String>,
     /// One line on it.
     summary: Spot<String>,
-    /// Executed state updates that end the run.
+    /// Executed state updates that end the run; 0 lets it go on until the deadline.
     updates: Spot<u64>,
     /// Virtual time from the start by which the run must have ended.
     deadline: Spot<Span>,
@@ -67,7 +69,7 @@ pub(crate) struct File {
     #[serde(default)]
     network: NetworkTable,
     #[serde(default)]
-    validator: Vec<Spot<GroupTable>>,
+    validator: Vec<Spot<ValidatorTable>>,
     #[serde(default)]
     worker: Vec<Spot<WorkerTable>>,
     #[serde(default)]
@@ -81,6 +83,7 @@ pub(crate) struct File {
     #[serde(default)]
     fault: Vec<Spot<FaultTable>>,
     swarm: Option<SwarmTable>,
+    limit: Option<LimitTable>,
 }
 
 #[derive(Deserialize, Default, JsonSchema)]
@@ -109,13 +112,6 @@ struct NetworkTable {
     latency: Option<Spot<MomentValue>>,
     /// Chance that a message needs to be sent again.
     loss: Option<Spot<Percent>>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct GroupTable {
-    /// How many hosts.
-    count: Spot<usize>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -213,15 +209,15 @@ impl Check<'_> {
                 "a summary is one line, and not an empty one",
             );
         }
-        if !(1..=UPDATES_MAX).contains(file.updates.as_ref()) {
+        if *file.updates.as_ref() > UPDATES_MAX {
             return self.refuse(
                 file.updates.span(),
-                format!("a run has 1 to {UPDATES_MAX} state updates"),
+                format!("a run has at most {UPDATES_MAX} state updates"),
             );
         }
         let chain = self.chain(&file.chain)?;
         let network = self.network(&file.network)?;
-        let validators = self.groups(&file.validator)?;
+        let (validators, validator_misdeeds) = self.validators(&file.validator)?;
         let (workers, mut misdeeds) = self.workers(&file.worker)?;
         let users = self.users(&file.user, *file.updates.as_ref())?;
         misdeeds.extend(self.user_misdeeds(&file.user)?);
@@ -260,6 +256,8 @@ impl Check<'_> {
             chain,
             network,
             validators,
+            validator_misdeeds,
+            limit: None,
             workers,
             misdeeds,
             users,
@@ -286,7 +284,10 @@ impl Check<'_> {
             .as_ref()
             .map(|swarm| self.swarm(swarm, deadline))
             .transpose()?;
-        Ok(scenario)
+        match &file.limit {
+            None => Ok(scenario),
+            Some(limit) => self.limit(limit, scenario),
+        }
     }
 
     fn chain(&self, table: &ChainTable) -> Result<Chain, ScenarioError> {
@@ -368,12 +369,6 @@ impl Check<'_> {
             return self.refuse(count.span(), format!("a group has 1 to {HOSTS_MAX} hosts"));
         }
         Ok(*count.as_ref())
-    }
-
-    fn groups(&self, groups: &[Spot<GroupTable>]) -> Result<usize, ScenarioError> {
-        groups
-            .iter()
-            .try_fold(0, |sum, group| Ok(sum + self.count(&group.as_ref().count)?))
     }
 
     fn users(&self, groups: &[Spot<UserTable>], updates: u64) -> Result<Vec<User>, ScenarioError> {

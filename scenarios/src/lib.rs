@@ -20,6 +20,7 @@ mod scenario;
 mod schema;
 mod spot;
 mod units;
+mod validator;
 
 pub use act::{Act, ActKind, ActTime, Change};
 pub use error::ScenarioError;
@@ -34,6 +35,7 @@ pub use scenario::{
 };
 pub use schema::schema;
 pub use units::{Ether, Percent, Sno, duration};
+pub use validator::{Limit, LimitError, Side, ValidatorMisdeed};
 
 /// What the contracts lock of a user's SNO when it registers: a paid job needs this besides its payment.
 pub const USER_COLLATERAL: Sno = Sno::from_whole(100);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{
-    Act, ActKind, Fault, HostName, Misdeed, Percent, Role, ScenarioError, Sno, Swarm, file,
+    Act, ActKind, Fault, HostName, Limit, LimitError, Misdeed, Percent, Role, ScenarioError, Side,
+    Sno, Swarm, ValidatorMisdeed, file,
 };
 
 /// A network, what its users do, what strikes it, and when the run must be done.
@@ -15,7 +16,7 @@ pub struct Scenario {
     pub name: String,
     /// One line on it.
     pub summary: String,
-    /// How many executed state updates end the run.
+    /// How many executed state updates end the run; with none it is watched until its deadline.
     pub updates: u64,
     /// Virtual time from the start by which the run must have ended.
     pub deadline: Duration,
@@ -23,8 +24,12 @@ pub struct Scenario {
     pub chain: Chain,
     /// The network between the hosts.
     pub network: Network,
-    /// Number of validators; all of them are genesis validators.
+    /// Number of validators, those that cheat included; all of them are genesis validators.
     pub validators: usize,
+    /// Validators that do not play by the rules, and what they do.
+    pub validator_misdeeds: BTreeMap<HostName, ValidatorMisdeed>,
+    /// How many of them the network bears.
+    pub limit: Option<Limit>,
     /// Number of workers, those that cheat included.
     pub workers: usize,
     /// Hosts that do not play by the rules, and what they do.
@@ -216,6 +221,71 @@ impl Scenario {
             Endpoints::Shared(count) => count,
             Endpoints::Each => self.hosts().count(),
         }
+    }
+
+    /// Whether a host plays by the rules.
+    pub fn is_honest(&self, host: HostName) -> bool {
+        !self.misdeeds.contains_key(&host) && !self.validator_misdeeds.contains_key(&host)
+    }
+
+    /// How many hosts do not play by the rules: of a scenario with a limit, those that it is about.
+    pub fn adversaries(&self) -> usize {
+        match &self.limit {
+            Some(limit) => self.validators_that(limit.behaviour).count(),
+            None => self.validator_misdeeds.len() + self.misdeeds.len(),
+        }
+    }
+
+    /// On which side of its limit the scenario is, if it has one.
+    pub fn side(&self) -> Option<Side> {
+        let limit = self.limit.as_ref()?;
+        Some(if self.adversaries() <= limit.holds {
+            Side::Near
+        } else {
+            Side::Far
+        })
+    }
+
+    /// The same scenario with so many of those that its limit is about. The number of validators stays: the last of the
+    /// honest ones do as they do, or the last of them become honest.
+    pub fn with_adversaries(&self, count: usize) -> Result<Scenario, LimitError> {
+        let Some(limit) = &self.limit else {
+            return Err(LimitError::None(self.name.clone()));
+        };
+        let (behaviour, holds, fails) = (limit.behaviour, limit.holds, limit.fails);
+        if count > holds && count < fails {
+            return Err(LimitError::Between {
+                behaviour: behaviour.name(),
+                found: count,
+                holds,
+                fails,
+            });
+        }
+        let honest = self.hosts().filter(|host| {
+            host.role == Role::Validator && !self.validator_misdeeds.contains_key(host)
+        });
+        let honest: Vec<HostName> = honest.collect();
+        let candidates = self
+            .validators_that(behaviour)
+            .chain(honest.into_iter().rev());
+        let candidates: Vec<HostName> = candidates.collect();
+        if count > candidates.len() {
+            return Err(LimitError::TooMany {
+                behaviour: behaviour.name(),
+                found: count,
+                available: candidates.len(),
+            });
+        }
+        let mut scenario = self.clone();
+        let misdeeds = &mut scenario.validator_misdeeds;
+        misdeeds.retain(|_, misdeed| *misdeed != behaviour);
+        misdeeds.extend(candidates[..count].iter().map(|host| (*host, behaviour)));
+        Ok(scenario)
+    }
+
+    fn validators_that(&self, behaviour: ValidatorMisdeed) -> impl Iterator<Item = HostName> {
+        let misdeeds = self.validator_misdeeds.iter();
+        misdeeds.filter_map(move |(host, misdeed)| (*misdeed == behaviour).then_some(*host))
     }
 
     /// Number of jobs of all users.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use smartnodes_scenarios::{
-    HostName, Moment, Role, Scenario, ScenarioError, Victim, When, library,
+    HostName, Moment, Role, Scenario, ScenarioError, Side, ValidatorMisdeed, Victim, When, library,
 };
 
 const GOOD: &str = r#"
@@ -143,7 +143,7 @@ fn mistakes_are_pointed_out_where_they_are() {
             "name",
             "lower-case",
         ),
-        ("updates = 2", "updates = 0", "updates", "1 to"),
+        ("updates = 2", "updates = 100_001", "updates", "at most"),
         ("count = 2", "count = 0", "count", "1 to 500"),
         ("count = 2", "count = -1", "count", "invalid value"),
         ("steps = 10", "steps = 0", "steps", "1 to"),
@@ -287,4 +287,71 @@ fn an_error_shows_the_place() {
         "{shown}"
     );
     assert!(shown.contains("8 | count = 0\n   |         ^"), "{shown}");
+}
+
+const LIMIT: &str = r#"
+name = "limit"
+summary = "A line"
+updates = 0
+deadline = "20h"
+worker = [{ count = 1 }]
+[[validator]]
+count = 2
+[[validator]]
+count = 2
+behaviour = "colluding"
+[[validator]]
+count = 1
+behaviour = "lazy"
+[limit]
+behaviour = "colluding"
+holds = 2
+fails = 4
+invariants = ["executed-is-true"]
+"#;
+
+#[test]
+fn a_limit_has_two_sides_with_as_many_hosts() {
+    let near = Scenario::parse("limit.toml", LIMIT).expect("the scenario is good");
+    assert_eq!((near.adversaries(), near.side()), (2, Some(Side::Near)));
+    let far = near.with_adversaries(4).expect("two honest ones join them");
+    assert_eq!((far.adversaries(), far.side()), (4, Some(Side::Far)));
+    assert_eq!(far.hosts().count(), near.hosts().count());
+    let lazy = |scenario: &Scenario| {
+        let misdeeds = scenario.validator_misdeeds.values();
+        misdeeds.filter(|m| **m == ValidatorMisdeed::Lazy).count()
+    };
+    assert_eq!((lazy(&near), lazy(&far)), (1, 1));
+    let none = near.with_adversaries(0).expect("all of them are honest");
+    assert_eq!((none.adversaries(), none.side()), (0, Some(Side::Near)));
+    assert_eq!(far.with_adversaries(2).expect("there and back"), near);
+    let between = near.with_adversaries(3).expect_err("on neither side");
+    assert!(between.to_string().contains("at most 2, or at least 4"));
+    let many = near.with_adversaries(5).expect_err("one is lazy");
+    assert!(many.to_string().contains("has 4 that could be"));
+    assert!(good().with_adversaries(1).is_err() && good().side().is_none());
+    let written = LIMIT.replace("fails = 4", "fails = 4\nadversaries = 4");
+    let again = Scenario::parse("limit.toml", &written).expect("as a case has it");
+    assert_eq!(again, far);
+}
+
+#[test]
+fn a_limit_that_says_nothing_is_refused() {
+    for (from, to, message) in [
+        ("holds = 2", "holds = 1", "have 2 colluding"),
+        ("fails = 4", "fails = 2", "more than it bears"),
+        ("fails = 4", "fails = 5", "has 4 that could be"),
+        ("[\"executed-is-true\"]", "[]", "name at least one"),
+        (
+            "behaviour = \"lazy\"",
+            "behaviour = \"idle\"",
+            "there is silent, lazy",
+        ),
+    ] {
+        let text = LIMIT.replacen(from, to, 1);
+        let shown = Scenario::parse("limit.toml", &text)
+            .expect_err(to)
+            .to_string();
+        assert!(shown.contains(message), "{shown}");
+    }
 }

@@ -60,11 +60,12 @@ pub enum CaseError {
 }
 
 impl Case {
-    /// The case of a run that failed.
+    /// The case of a run that failed, with so many adversaries if it was not as many as the text has.
     pub fn new(
         found_in: &str,
         text: &str,
         seed: u64,
+        adversaries: Option<usize>,
         violation: &Violation,
     ) -> Result<Case, CaseError> {
         let scenario = Scenario::parse(found_in, text)?;
@@ -73,6 +74,11 @@ impl Case {
         table.remove("swarm");
         let drawn: Vec<Value> = strikes.iter().map(|s| Value::Table(written(s))).collect();
         table.insert("fault".to_owned(), Value::Array(drawn));
+        if let Some(limit) = table.get_mut("limit").and_then(Value::as_table_mut)
+            && let Some(count) = adversaries.and_then(|count| i64::try_from(count).ok())
+        {
+            limit.insert("adversaries".to_owned(), count.into());
+        }
         Ok(Case {
             found_in: found_in.to_owned(),
             scenario: text_of(&table)?,
@@ -292,7 +298,8 @@ longest = "20m"
                 detail: String::new(),
                 virtual_seconds: 1.0,
             };
-            let case = Case::new("swarm.toml", SWARM, seed, &violation).expect("a good scenario");
+            let case =
+                Case::new("swarm.toml", SWARM, seed, None, &violation).expect("a good scenario");
             let drawn = Scenario::parse("swarm.toml", SWARM).expect("a good scenario");
             let again = Scenario::parse("case", &case.scenario)
                 .unwrap_or_else(|error| panic!("{error}\n{}", case.scenario));
@@ -319,5 +326,31 @@ longest = "20m"
             }
         }
         assert_eq!(kinds.len(), 23, "{kinds:?}");
+    }
+
+    #[test]
+    fn a_case_from_beyond_a_limit_stays_there() {
+        let text = r#"
+name = "line"
+summary = "Two sides"
+updates = 0
+deadline = "9h"
+worker = [{ count = 1 }]
+validator = [{ count = 3 }, { count = 1, behaviour = "silent" }]
+[limit]
+behaviour = "silent"
+holds = 1
+fails = 2
+invariants = ["ends-in-time"]
+"#;
+        let violation = Violation {
+            invariant: "limit".to_owned(),
+            detail: String::new(),
+            virtual_seconds: 1.0,
+        };
+        let case = Case::new("line.toml", text, 1, Some(2), &violation).expect("a good scenario");
+        let again = Scenario::parse("case", &case.scenario).expect("it reads back");
+        assert_eq!(again.adversaries(), 2);
+        assert_eq!(again.side(), Some(smartnodes_scenarios::Side::Far));
     }
 }

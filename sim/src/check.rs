@@ -35,12 +35,18 @@ pub struct Checked {
     pub difference: Option<String>,
 }
 
-/// Runs a scenario file twice with a seed, each time in a fresh process, below the folder `scratch`.
-pub fn twice(scenario: &Path, seed: u64, scratch: &Path) -> Result<Checked, CheckError> {
+/// Runs a scenario file twice with a seed, each time in a fresh process, below the folder `scratch`; with so many adversaries
+/// if it is said.
+pub fn twice(
+    scenario: &Path,
+    seed: u64,
+    adversaries: Option<usize>,
+    scratch: &Path,
+) -> Result<Checked, CheckError> {
     let folders = [scratch.join("first"), scratch.join("second")];
     let mut records = Vec::new();
     for folder in &folders {
-        records.push(child(scenario, seed, folder)?);
+        records.push(child(scenario, seed, adversaries, folder)?);
     }
     let traces = folders.map(|folder| folder.join(TRACE_FILE));
     let difference = first_difference(&traces[0], &traces[1])?;
@@ -54,7 +60,12 @@ pub fn twice(scenario: &Path, seed: u64, scratch: &Path) -> Result<Checked, Chec
     clippy::disallowed_methods,
     reason = "each run has a process of its own"
 )]
-fn child(scenario: &Path, seed: u64, folder: &Path) -> Result<Record, CheckError> {
+fn child(
+    scenario: &Path,
+    seed: u64,
+    adversaries: Option<usize>,
+    folder: &Path,
+) -> Result<Record, CheckError> {
     let program = std::env::current_exe().map_err(|e| CheckError::Child(e.to_string()))?;
     let mut command = Command::new(program);
     command
@@ -62,6 +73,9 @@ fn child(scenario: &Path, seed: u64, folder: &Path) -> Result<Record, CheckError
         .arg(scenario)
         .args(["--seed", &seed.to_string(), "--out"])
         .arg(folder);
+    if let Some(count) = adversaries {
+        command.args(["--adversaries", &count.to_string()]);
+    }
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
     let output = output.map_err(|e| CheckError::Child(e.to_string()))?;
     // A violated run has a record as well; only a run that did not take place has none.

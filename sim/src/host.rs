@@ -25,8 +25,9 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::cancel;
-use crate::disk::SimDisk;
+use crate::disk::{DiskHandle, SimDisk};
 use crate::draw;
+use crate::false_validator::FalsePart;
 use crate::oracle::truth::Truth;
 use crate::rpc_transport::WireRpc;
 use crate::story::{Progress, Story};
@@ -38,7 +39,7 @@ pub mod cheats;
 use cheats::Cheating;
 
 /// Wait before a node that could not start is started again, and between two looks at the chain by its user.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const PRIMES: &[u8] = include_bytes!("../../node/guests/primes.wasm");
 const SUMMARY: &[u8] = include_bytes!("../../node/guests/summary.wasm");
@@ -71,6 +72,8 @@ pub struct Host {
     pub misdeed: Option<Misdeed>,
     /// How it does that.
     pub cheating: Cheating,
+    /// What its validator does, if that does not play by the rules.
+    pub false_part: Option<FalsePart>,
     /// The run's seed.
     pub seed: u64,
     /// What has been done of the plan.
@@ -86,6 +89,9 @@ impl Host {
     pub async fn run(self: Arc<Self>) {
         if let Some(misdeed) = self.misdeed {
             match self.cheat(misdeed).await {}
+        }
+        if let Some(part) = &self.false_part {
+            return self.play_false(part).await;
         }
         let mut node = loop {
             match self.start().await {
@@ -129,15 +135,19 @@ impl Host {
     }
 
     async fn start(&self) -> Result<Node, NodeError> {
+        Node::start(self.config.clone(), self.parts()?).await
+    }
+
+    /// What a node on this host is made of.
+    pub(crate) fn parts(&self) -> Result<NodeParts<DiskHandle>, NodeError> {
         let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
-        let parts = NodeParts {
+        Ok(NodeParts {
             identity: self.identity.clone(),
             transport,
             rpc: self.rpc(),
             storage: self.disk.open(),
             deployment: self.deployment.clone(),
-        };
-        Node::start(self.config.clone(), parts).await
+        })
     }
 
     async fn play(&self, context: &Context, role: &RoleState) -> std::convert::Infallible {
@@ -300,7 +310,7 @@ async fn wait_for(context: &Context, updates: u64, amount: U256) {
 
 /// Never returns where the process has been ended at a fail point and runs on to its next wait: what it got to see after
 /// that is no answer to anybody.
-async fn killed_here() {
+pub(crate) async fn killed_here() {
     if Handle::current().is_exit(madsim::plugin::node()) {
         std::future::pending().await
     }

@@ -39,6 +39,8 @@ pub mod draw;
 #[cfg(madsim)]
 pub mod endpoints;
 #[cfg(madsim)]
+pub mod false_validator;
+#[cfg(madsim)]
 pub mod faults;
 #[cfg(madsim)]
 pub mod frame;
@@ -48,6 +50,8 @@ pub mod guard;
 pub mod host;
 #[cfg(madsim)]
 pub mod identity;
+#[cfg(madsim)]
+mod limit;
 #[cfg(madsim)]
 pub mod net;
 #[cfg(madsim)]

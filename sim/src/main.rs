@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use smartnodes_scenarios::{Scenario, ScenarioError, duration, library};
+use smartnodes_scenarios::{LimitError, Scenario, ScenarioError, duration, library};
 use smartnodes_sim::aslr::{AslrError, fix_addresses};
 use smartnodes_sim::case::{Case, CaseError};
 use smartnodes_sim::check::{self, CheckError};
@@ -62,6 +62,9 @@ struct Run {
     /// The seed, a whole number below 2^64: every seed is another run.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// How many validators do the misdeed that the scenario's limit is about [default: as many as the file has].
+    #[arg(long, value_name = "N")]
+    adversaries: Option<usize>,
     /// Print the outcome as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -130,6 +133,8 @@ enum Failure {
     Sweep(#[from] SweepError),
     #[error(transparent)]
     Shrink(#[from] ShrinkError),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     #[error("{0}")]
     Shard(String),
     #[error("cannot make a temporary folder: {0}")]
@@ -156,9 +161,20 @@ fn main() -> ExitCode {
 }
 
 fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
-    let scenario = Scenario::load(&args.path)?;
+    let mut scenario = Scenario::load(&args.path)?;
+    if let Some(count) = args.adversaries {
+        scenario = scenario.with_adversaries(count)?;
+    }
     let folder = args.out.as_deref().map(Folder::create).transpose()?;
-    let replay = format!("cargo sim run {} --seed {}", args.path.display(), args.seed);
+    let adversaries = args
+        .adversaries
+        .map(|count| format!(" --adversaries {count}"));
+    let replay = format!(
+        "cargo sim run {} --seed {}{}",
+        args.path.display(),
+        args.seed,
+        adversaries.unwrap_or_default()
+    );
     print(&format!(
         "{} · seed {} · {} · {replay}",
         scenario.name,
@@ -166,7 +182,7 @@ fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
         identity(&args.path)?
     ))?;
     let record = if args.check {
-        checked(&args.path, args.seed)?
+        checked(args)?
     } else {
         let sink = folder.as_ref().map(Folder::trace).transpose()?;
         let finished = run::run(scenario, args.seed, sink, output::progress());
@@ -208,12 +224,12 @@ fn identity(path: &Path) -> Result<Identity, ScenarioError> {
 }
 
 /// The record of a run that took place twice; a difference between the two is a violation.
-fn checked(path: &Path, seed: u64) -> Result<Record, Failure> {
+fn checked(args: &Run) -> Result<Record, Failure> {
     let scratch = tempfile::tempdir().map_err(Failure::Scratch)?;
     let check::Checked {
         mut record,
         difference,
-    } = check::twice(path, seed, scratch.path())?;
+    } = check::twice(&args.path, args.seed, args.adversaries, scratch.path())?;
     match difference {
         None => print("check: two runs in fresh processes left the same trace")?,
         Some(detail) => {

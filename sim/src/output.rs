@@ -174,6 +174,18 @@ pub fn summary(record: &Record) -> String {
             acted.bans
         ));
     }
+    for (host, acts) in &record.misdeeds {
+        let acts = acts.iter().map(|(act, times)| format!("{act} {times}"));
+        let acts: Vec<String> = acts.collect();
+        lines.push(format!("misdeeds of {host}: {}", acts.join(", ")));
+    }
+    for violation in &record.expected {
+        let at = clock(Duration::from_secs_f64(violation.virtual_seconds));
+        lines.push(format!(
+            "beyond the limit, as expected: {} at {at}: {}",
+            violation.invariant, violation.detail
+        ));
+    }
     for violation in &record.violations {
         let at = clock(Duration::from_secs_f64(violation.virtual_seconds));
         lines.push(format!(

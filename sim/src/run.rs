@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use madsim::runtime::Runtime;
 use serde::{Deserialize, Serialize};
 use smartnodes_evm::deployment::Replacement;
-use smartnodes_scenarios::Scenario;
+use smartnodes_scenarios::{Scenario, Side};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -18,7 +18,9 @@ use crate::acts::Done;
 use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
+use crate::limit;
 use crate::oracle::hostile::Acted;
+use crate::oracle::misdeeds::Counts;
 use crate::points::Passings;
 use crate::story::JobCounts;
 use crate::trace::{Recorded, TARGET_PREFIX, Trace};
@@ -76,6 +78,18 @@ pub struct Record {
     pub events: BTreeMap<String, u64>,
     /// How often each of the oracle's invariants was checked.
     pub checks: BTreeMap<String, u64>,
+    /// What those did who do not play by the rules: by host, then by act, how often.
+    #[serde(default)]
+    pub misdeeds: Counts,
+    /// How many of them there are: of a scenario with a limit, those that it is about.
+    #[serde(default)]
+    pub adversaries: u32,
+    /// On which side of its limit the scenario ran: "near", "far", or nothing where it has none.
+    #[serde(default)]
+    pub limit: String,
+    /// What did not hold, and was to be seen not to hold: beyond the limit only.
+    #[serde(default)]
+    pub expected: Vec<Violation>,
     /// What did not hold.
     pub violations: Vec<Violation>,
     /// Where the run has not come to its end in time: whether it could have.
@@ -240,6 +254,7 @@ fn record(
     recorded: &Recorded,
     violations: Vec<Violation>,
 ) -> Record {
+    let (expected, violations) = limit::verdict(scenario, violations, recorded.ended);
     let traffic = recorded.traffic.values();
     let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| {
         (m + traffic.messages, b + traffic.bytes)
@@ -278,6 +293,13 @@ fn record(
         verdict: ending.as_ref().and_then(|e| e.verdict),
         acts: ending.as_ref().map(|e| e.acts.clone()).unwrap_or_default(),
         acted: ending.as_ref().map(|e| e.acted.clone()).unwrap_or_default(),
+        misdeeds: ending
+            .as_ref()
+            .map(|e| e.misdeeds.clone())
+            .unwrap_or_default(),
+        adversaries: u32::try_from(scenario.adversaries()).unwrap_or(u32::MAX),
+        limit: scenario.side().map_or("", Side::name).to_owned(),
+        expected,
         faults: ending.map(|e| e.faults).unwrap_or_default(),
         outcome: if violations.is_empty() {
             Outcome::Held

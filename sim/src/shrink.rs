@@ -142,6 +142,7 @@ impl Runner {
         self.children.start(Job {
             path: self.file.clone(),
             seed: self.seed,
+            adversaries: None,
         })?;
         let (_, record) = self.children.next();
         Ok(record?)

@@ -94,7 +94,7 @@ pub(crate) async fn judge(
 ) -> Verdict {
     let honest: Vec<HostName> = scenario
         .hosts()
-        .filter(|host| !scenario.misdeeds.contains_key(host))
+        .filter(|host| scenario.is_honest(*host))
         .collect();
     let validators = honest.iter().filter(|host| host.role == Role::Validator);
     let count = validators.clone().count() as u64;

@@ -32,12 +32,14 @@ use crate::chain_host::{ChainHost, RPC_PORT, Sight};
 use crate::disk::{DiskUsage, SimDisk};
 use crate::draw;
 use crate::endpoints;
+use crate::false_validator::FalsePart;
 use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
 use crate::host::cheats::{Cheating, Victims, crowd_of};
 use crate::net::Net;
 use crate::oracle::books::Terms;
 use crate::oracle::hostile::{Acted, Hostile};
+use crate::oracle::misdeeds::{Counts, Misdeeds};
 use crate::oracle::truth::Truth;
 use crate::oracle::{Oracle, Tally};
 use crate::points::{Passings, Points};
@@ -87,6 +89,8 @@ pub struct Ending {
     pub events: BTreeMap<String, u64>,
     /// How often each of the oracle's invariants was checked.
     pub checks: BTreeMap<String, u64>,
+    /// What those did who do not play by the rules.
+    pub misdeeds: Counts,
     /// What each host's disk did.
     pub disks: BTreeMap<String, DiskUsage>,
     /// SNO wei of each host's wallet, of the treasury and of the token contract, and the total supply.
@@ -130,16 +134,24 @@ pub async fn live(
     show: &mut dyn FnMut(Status),
 ) -> Result<Ending, WorldError> {
     let truth = Truth::default();
+    let misdeeds = Misdeeds::new(truth.clone());
     let identities: BTreeMap<HostName, Identity> = scenario
         .hosts()
         .map(|name| (name, identity(seed, &name.to_string())))
         .collect();
+    let faithless = scenario.misdeeds.keys();
+    for name in faithless.chain(scenario.validator_misdeeds.keys()) {
+        if let Some(identity) = identities.get(name) {
+            truth.does_not_play_by_the_rules(identity.address());
+        }
+    }
     let hostile = Hostile::new(scenario, seed, &identities, violations);
     let victims = Arc::new(victims(scenario, seed, &identities));
     trace.watch(Box::new({
-        let (truth, hostile) = (truth.clone(), hostile.clone());
+        let (truth, misdeeds, hostile) = (truth.clone(), misdeeds.clone(), hostile.clone());
         move |event| {
             truth.watch(event);
+            misdeeds.watch(event);
             hostile.watch(event);
         }
     }));
@@ -253,7 +265,10 @@ pub async fn live(
         if !violations.is_empty() {
             break;
         }
-        if missing.is_empty() {
+        missing.extend(idle(scenario, &misdeeds));
+        // Where no update ends the run, it is watched for as long as it may last.
+        let over = Instant::now() >= end;
+        if missing.is_empty() && (scenario.updates > 0 || over) {
             sleep(EPILOGUE).await;
             faults.end_lasting().await;
             let unpaid = oracle
@@ -268,7 +283,7 @@ pub async fn live(
             }
             break;
         }
-        if Instant::now() >= end {
+        if over {
             let at = Trace::now();
             let lacking = missing.join("; ");
             let is_over =
@@ -314,6 +329,7 @@ pub async fn live(
         states: points.states(),
         events: reached.0,
         checks: reached.1,
+        misdeeds: misdeeds.counts(),
         disks: stage
             .targets
             .iter()
@@ -339,6 +355,17 @@ fn balances(
         );
     }
     Ok(balances)
+}
+
+/// Misdeeds of validators of which none has had occasion yet: an attack that does not take place shows nothing.
+fn idle(scenario: &Scenario, misdeeds: &Misdeeds) -> Vec<String> {
+    let mut acted: BTreeMap<&str, bool> = BTreeMap::new();
+    for (host, misdeed) in &scenario.validator_misdeeds {
+        *acted.entry(misdeed.name()).or_default() |= misdeeds.has_acted(&host.to_string());
+    }
+    let idle = acted.into_iter().filter(|(_, acted)| !acted);
+    idle.map(|(misdeed, _)| format!("no {misdeed} validator has had occasion to act"))
+        .collect()
 }
 
 /// What the story still lacks, in words.
@@ -640,6 +667,7 @@ fn host(
             .collect(),
         misdeed: scenario.misdeeds.get(&name).copied(),
         cheating,
+        false_part: FalsePart::of(scenario, name, identities, seed),
         seed,
         story: story.clone(),
         truth: truth.clone(),

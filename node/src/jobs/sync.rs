@@ -28,7 +28,7 @@ pub(crate) async fn run(validator: Arc<Validator>) {
 }
 
 /// Asks every connected validator for unsettled receipts that are unknown here.
-pub(crate) async fn pull(validator: &Validator) {
+pub async fn pull(validator: &Validator) {
     for peer in validator.ctx.peers_with(Role::Validator) {
         let Ok(Response::ReceiptIds(ids)) = validator
             .ctx

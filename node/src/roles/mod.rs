@@ -61,7 +61,7 @@ impl RoleState {
 }
 
 /// Handles the swarm's events until the node stops.
-pub(crate) async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::Receiver<Event>) {
+pub async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::Receiver<Event>) {
     let permits = Arc::new(Semaphore::new(HANDLERS_MAX));
     let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     let offers = Arc::new(Semaphore::new(OFFERS_MAX));

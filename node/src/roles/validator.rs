@@ -89,12 +89,18 @@ impl Validator {
 
     pub(super) fn spawn_tasks(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         tasks.spawn(driver::run(self.clone()));
+        self.spawn_services(tasks);
+    }
+
+    /// Starts what a validator does for workers and users: all of its tasks but its part in the rounds.
+    pub fn spawn_services(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         tasks.spawn(challenges::run(self.clone()));
         tasks.spawn(sync::run(self.clone()));
         tasks.spawn(coordinator::run(self.clone()));
     }
 
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    /// The receipts that this validator holds.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -15,7 +15,7 @@ pub mod driver;
 mod earnings;
 pub mod judge;
 pub mod payload;
-mod payloads;
+pub mod payloads;
 mod retention;
 pub mod settle;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::store::{Batch, Store, StoreError, Table};
 
 /// What became of the search for a payload.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub enum Found {
     /// It is here, verified and kept.
     Here(Box<SignedPayload>),
     /// Nobody who could be asked has it.
@@ -52,7 +52,7 @@ pub(super) fn keep_payload(
 
 /// The payload behind the hash of a proposal of `round`: from the store, the DHT, `creator`, or any other validator. What
 /// is found has been verified, and is kept.
-pub(crate) async fn find_payload(
+pub async fn find_payload(
     validator: &Validator,
     proposal: B256,
     creator: Address,

@@ -60,11 +60,11 @@ pub enum SettleError {
 
 /// How far this validator's books are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
+pub struct Settled {
     /// The last distribution that is settled here; 0 if none is.
-    pub(crate) distribution_id: u64,
+    pub distribution_id: u64,
     /// Whether an update is executed, but not deep enough yet to be settled.
-    pub(crate) unconfirmed: bool,
+    pub unconfirmed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ struct Entry {
 
 /// Settles every executed update that has not been settled here, and unsettles what is not on chain any more. Until
 /// this succeeds a validator neither proposes nor votes, since it could pay for the same work twice.
-pub(crate) async fn catch_up(validator: &Validator) -> Result<Settled, SettleError> {
+pub async fn catch_up(validator: &Validator) -> Result<Settled, SettleError> {
     let chain = &validator.ctx.chain;
     let store = &validator.ctx.store;
     let head = chain.head().await?.number;

@@ -8,9 +8,11 @@ pub mod peer;
 mod stand;
 mod statement;
 pub mod user;
+mod validator;
 pub mod worker;
 
 pub use deeds::Deeds;
 pub use stand::{RawStream, RawWire, Stand, Victim};
 pub use statement::Speaker;
+pub use validator::{FalseValidator, Group, ValidatorMisdeed};
 pub use worker::{FalseWorker, Misdeed};

@@ -424,6 +424,10 @@ impl Books {
         broke.unless(id == last, "distribution-ids-without-gaps", || {
             format!("round {number} names {id}, made {last}")
         });
+        let made_up = self.truth.is_made_up(proposal);
+        broke.unless(!made_up, "executed-is-true", || {
+            format!("round {number} executes {proposal}, which is made up")
+        });
         match self.round.take().filter(|round| round.number == number) {
             None => broke.unless(false, "one-execution-a-round", || {
                 format!("round {number} executes and is not open")
@@ -527,6 +531,13 @@ impl Books {
                     "votes-of-the-snapshot",
                     || format!("{validator} votes in round {round} and is not in its snapshot"),
                 );
+                let (made_up, honest) = (
+                    self.truth.is_made_up(*proposal),
+                    self.truth.is_honest(*validator),
+                );
+                broke.unless(!made_up || !honest, "honest-vote-is-true", || {
+                    format!("{validator} votes in round {round} for {proposal}, which is made up")
+                });
                 let before = open.votes.insert(*validator, *proposal);
                 broke.unless(before.is_none(), "votes-of-the-snapshot", || {
                     format!("{validator} votes twice in round {round}")

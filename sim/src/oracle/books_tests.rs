@@ -255,6 +255,23 @@ fn votes_of_strangers_of_leavers_and_second_votes_are_seen() {
 }
 
 #[test]
+fn an_honest_vote_for_what_is_made_up_is_seen_and_a_liars_is_not() {
+    let (mut books, truth) = books();
+    truth.made_up(hash(9));
+    truth.does_not_play_by_the_rules(account(1));
+    assert_eq!(books.transaction(DUE, &voted(1, &[(1, 9), (2, 8)])), []);
+    let honest = Seen::Voted {
+        round: 1,
+        validator: account(3),
+        proposal: hash(9),
+    };
+    let broken = books.transaction(DUE, &[honest]);
+    assert_eq!(names(&broken), ["honest-vote-is-true"]);
+    let broken = books.transaction(DUE, &update(1, 0, &[], 0));
+    assert_eq!(names(&broken).first(), Some(&"executed-is-true"));
+}
+
+#[test]
 fn a_lower_threshold_is_seen() {
     let (mut books, _) = books();
     let broken = books.transaction(

@@ -32,6 +32,10 @@ struct Work {
     tasks: BTreeMap<B256, BTreeSet<u64>>,
     /// How many tasks each job that a user submitted has.
     submitted: BTreeMap<B256, u64>,
+    /// Hashes of proposals that somebody has made up.
+    false_proposals: BTreeSet<B256>,
+    /// Wallets of those who do not play by the rules.
+    faithless: BTreeSet<Address>,
 }
 
 impl Truth {
@@ -81,6 +85,26 @@ impl Truth {
     /// A user has submitted a job of `tasks` tasks.
     pub fn submitted(&self, job: B256, tasks: u64) {
         self.lock().submitted.insert(job, tasks);
+    }
+
+    /// The proposal of this hash is made up: what it stands for is not true, or nobody can know it.
+    pub fn made_up(&self, proposal: B256) {
+        self.lock().false_proposals.insert(proposal);
+    }
+
+    /// Whether a proposal is made up.
+    pub fn is_made_up(&self, proposal: B256) -> bool {
+        self.lock().false_proposals.contains(&proposal)
+    }
+
+    /// The owner of this wallet does not play by the rules.
+    pub fn does_not_play_by_the_rules(&self, wallet: Address) {
+        self.lock().faithless.insert(wallet);
+    }
+
+    /// Whether the owner of this wallet plays by the rules.
+    pub fn is_honest(&self, wallet: Address) -> bool {
+        !self.lock().faithless.contains(&wallet)
     }
 
     /// Capacity that all workers have computed so far.

@@ -165,7 +165,12 @@ fn violated(
     );
     let path = job.path.display().to_string();
     let Some(cases) = cases else {
-        replay.push(format!("cargo sim run {path} --seed {}", job.seed));
+        let adversaries = job.adversaries.map(|n| format!(" --adversaries {n}"));
+        let adversaries = adversaries.unwrap_or_default();
+        replay.push(format!(
+            "cargo sim run {path} --seed {}{adversaries}",
+            job.seed
+        ));
         return Ok(());
     };
     #[allow(
@@ -173,8 +178,9 @@ fn violated(
         reason = "read outside of any run, from the real disk"
     )]
     let text = std::fs::read_to_string(&job.path)?;
-    let case = Case::new(&path, &text, job.seed, first)?;
-    let file = cases.join(format!("{}-{}.json", record.scenario, record.seed));
+    let case = Case::new(&path, &text, job.seed, job.adversaries, first)?;
+    let far = job.adversaries.map(|n| format!("-{n}")).unwrap_or_default();
+    let file = cases.join(format!("{}-{}{far}.json", record.scenario, record.seed));
     case.save(&file)?;
     replay.push(format!("cargo sim replay {}", file.display()));
     Ok(())

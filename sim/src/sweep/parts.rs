@@ -44,6 +44,7 @@ fn columns(build: &str, records: &[Record]) -> Vec<Column> {
     let hosts = records
         .iter()
         .map(|r| u32::try_from(r.hosts).unwrap_or(u32::MAX));
+    let adversaries = records.iter().map(|r| r.adversaries);
     vec![
         column("scenario", text(|r| r.scenario.clone())),
         column("seed", count(|r| r.seed)),
@@ -59,6 +60,8 @@ fn columns(build: &str, records: &[Record]) -> Vec<Column> {
                 outcome.to_owned()
             }),
         ),
+        column("adversaries", Values::Small(adversaries.collect())),
+        column("limit", text(|r| r.limit.clone())),
         column("virtual_seconds", seconds(|r| r.virtual_seconds)),
         column("wall_seconds", seconds(|r| r.wall_seconds)),
         column("hosts", Values::Small(hosts.collect())),

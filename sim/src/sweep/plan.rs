@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use smartnodes_scenarios::{ScenarioError, library};
+use smartnodes_scenarios::{Scenario, ScenarioError, library};
 
 /// Seeds from one number up to, and without, another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,32 +121,36 @@ pub struct Job {
     pub path: PathBuf,
     /// The seed.
     pub seed: u64,
+    /// How many adversaries there are, where it is not as many as the file has.
+    pub adversaries: Option<usize>,
 }
 
-/// The runs of a part: each scenario at `path` (a file, a folder of files, or a library of folders) with each seed. All
-/// scenarios have a first seed before any has a second.
+/// The runs of a part: each scenario at `path` (a file, a folder of files, or a library of folders) with each seed, and on
+/// both sides of its limit if it has one. All scenarios have a first seed before any has a second.
 pub fn jobs(path: &Path, seeds: Seeds, shard: Shard) -> Result<Vec<Job>, ScenarioError> {
-    let mut paths = Vec::new();
+    let mut scenarios = Vec::new();
     if path.is_dir() {
         for entry in library(path)? {
-            entry.scenario?;
-            paths.push(entry.path);
+            scenarios.push((entry.path, entry.scenario?));
         }
     } else {
-        smartnodes_scenarios::Scenario::load(path)?;
-        paths.push(path.to_owned());
+        scenarios.push((path.to_owned(), Scenario::load(path)?));
     }
-    let mut jobs = Vec::new();
-    for (place, (seed, path)) in (seeds.from..seeds.to)
-        .flat_map(|seed| paths.iter().map(move |path| (seed, path)))
-        .enumerate()
-    {
-        if shard.holds(place as u64) {
-            let path = path.clone();
-            jobs.push(Job { path, seed });
-        }
+    let mut sides = Vec::new();
+    for (path, scenario) in scenarios {
+        let far = scenario.limit.map(|limit| Some(limit.fails));
+        sides.extend([None].into_iter().chain(far).map(|n| (path.clone(), n)));
     }
-    Ok(jobs)
+    let all = (seeds.from..seeds.to).flat_map(|seed| sides.iter().map(move |side| (seed, side)));
+    let jobs = all.enumerate().filter_map(|(place, (seed, side))| {
+        let (path, adversaries) = side.clone();
+        shard.holds(place as u64).then_some(Job {
+            path,
+            seed,
+            adversaries,
+        })
+    });
+    Ok(jobs.collect())
 }
 
 #[cfg(test)]

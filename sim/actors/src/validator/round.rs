@@ -1,0 +1,321 @@
+//! The rounds, played against the rules.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use smartnodes_node::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStatus};
+use smartnodes_node::p2p::records::Record;
+use smartnodes_node::round::driver::RoundError;
+use smartnodes_node::round::payloads::{Found, find_payload};
+use smartnodes_node::round::settle::catch_up;
+use smartnodes_node::round::timing::Timing;
+use smartnodes_node::store::Table;
+use tracing::{debug, info};
+
+use super::{Ballot, Cheat, ValidatorMisdeed};
+
+/// Wait after a failed step.
+const RETRY: Duration = Duration::from_secs(5);
+/// Wait between two looks where every block counts.
+const KEEN: Duration = Duration::from_secs(1);
+
+/// Runs until the validator is gone.
+pub(super) async fn run(cheat: Arc<Cheat>) {
+    loop {
+        let wait = match cheat.step().await {
+            Ok(wait) => wait,
+            Err(RoundError::Chain(ChainError::Reverted { name, .. })) => {
+                debug!(revert = name, "the contract refuses it");
+                KEEN
+            }
+            Err(error) => {
+                debug!(%error, "no mischief now");
+                RETRY
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Cheat {
+    async fn step(&self) -> Result<Duration, RoundError> {
+        let ctx = &self.validator.ctx;
+        ctx.clock.observe(ctx.chain.head().await?.timestamp);
+        // Also those who cheat serve proofs, and pay nobody twice without meaning to.
+        catch_up(&self.validator).await?;
+        let status = ctx.chain.round_status().await?;
+        let timing = Timing::new(status.update_interval);
+        match status.phase {
+            RoundPhase::Waiting => {
+                self.prepare(&status).await?;
+                let wait = ctx.clock.until(status.due_time);
+                Ok(wait.min(timing.challenge_tick).max(KEEN))
+            }
+            RoundPhase::Sealed => Ok(KEEN),
+            RoundPhase::Due | RoundPhase::Drawable => {
+                // Others wait for their turn.
+                if self.misdeed == ValidatorMisdeed::Griefing {
+                    let round = status.round;
+                    ctx.chain.send(Intent::OpenRound { round }).await?;
+                    info!(
+                        act = "round-moved-on",
+                        round,
+                        phase = ?status.phase,
+                        "misdeed"
+                    );
+                }
+                Ok(KEEN)
+            }
+            RoundPhase::Open => {
+                self.play(&status).await?;
+                Ok(timing.poll)
+            }
+        }
+    }
+
+    async fn play(&self, status: &RoundStatus) -> Result<(), RoundError> {
+        let ctx = &self.validator.ctx;
+        if !ctx.chain.is_snapshot_validator(ctx.address()).await? {
+            return Ok(());
+        }
+        if self.misdeed == ValidatorMisdeed::Silent {
+            if self.silent_in.swap(status.round, Ordering::Relaxed) != status.round {
+                info!(act = "silence", round = status.round, "misdeed");
+            }
+            return Ok(());
+        }
+        let proposals = ctx.chain.proposals().await?;
+        self.vote(status, &proposals).await?;
+        if self.misdeed.proposes() {
+            self.propose(status, &proposals).await?;
+            self.publish_late(status, &proposals).await?;
+            self.execute(status, &proposals).await?;
+        }
+        Ok(())
+    }
+
+    async fn vote(&self, status: &RoundStatus, proposals: &[Proposal]) -> Result<(), RoundError> {
+        let ctx = &self.validator.ctx;
+        let choice = match self.misdeed.ballot() {
+            Ballot::Nothing => None,
+            Ballot::First => proposals.first(),
+            Ballot::Accomplices => self.of_accomplices(proposals),
+            Ballot::Opportune => match self.of_accomplices(proposals) {
+                None if self.is_drawn().await? => proposals.first().filter(|proposal| {
+                    // Those drawn may have nothing to propose; the window of votes is twice as long.
+                    ctx.clock.now() >= proposal.created_at + status.update_interval / 64
+                }),
+                None => proposals.first(),
+                theirs => theirs,
+            },
+        };
+        let voted = ctx.chain.voted_for(ctx.address()).await?;
+        let round = status.round;
+        match (voted, choice) {
+            (None, Some(proposal)) => {
+                self.send_vote(round, proposal).await?;
+                if self.misdeed == ValidatorMisdeed::Lazy {
+                    info!(act = "blind-vote", round, proposal = %proposal.hash, "misdeed");
+                } else if self.is_member(proposal.creator) {
+                    info!(act = "vote-for-accomplice", round, proposal = %proposal.hash, "misdeed");
+                }
+            }
+            (Some(voted), _) if self.misdeed == ValidatorMisdeed::Equivocating => {
+                let Some(other) = proposals.iter().find(|proposal| proposal.hash != voted) else {
+                    return Ok(());
+                };
+                if !self.votes_again(round) {
+                    return Ok(());
+                }
+                let again = self.send_vote(round, other).await;
+                tell_second("vote", round, other, again)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn of_accomplices<'a>(&self, proposals: &'a [Proposal]) -> Option<&'a Proposal> {
+        proposals.iter().find(|p| self.is_member(p.creator))
+    }
+
+    /// Whether one of the group is drawn to propose in this round.
+    async fn is_drawn(&self) -> Result<bool, ChainError> {
+        let drawn = self.validator.ctx.chain.proposers().await?;
+        Ok(drawn.iter().any(|wallet| self.is_member(*wallet)))
+    }
+
+    /// Whether a second vote is still to be tried in the round.
+    fn votes_again(&self, round: u64) -> bool {
+        let mut made = self.made();
+        let made = made.as_mut().filter(|made| made.round == round);
+        made.is_some_and(|made| !std::mem::replace(&mut made.voted_again, true))
+    }
+
+    async fn send_vote(&self, round: u64, proposal: &Proposal) -> Result<(), ChainError> {
+        let (number, hash) = (proposal.number, proposal.hash);
+        let intent = Intent::Vote {
+            round,
+            number,
+            hash,
+        };
+        self.validator.ctx.chain.send(intent).await.map(drop)
+    }
+
+    async fn propose(
+        &self,
+        status: &RoundStatus,
+        proposals: &[Proposal],
+    ) -> Result<(), RoundError> {
+        let ctx = &self.validator.ctx;
+        let (me, round) = (ctx.address(), status.round);
+        if let Some(mine) = proposals.iter().find(|proposal| proposal.creator == me) {
+            if self.misdeed == ValidatorMisdeed::Equivocating {
+                let other = self.made().as_mut().and_then(|made| made.other.take());
+                if let Some(hash) = other {
+                    let again = ctx.chain.send(Intent::Propose { round, hash }).await;
+                    tell_second("proposal", round, mine, again.map(drop))?;
+                }
+            }
+            return Ok(());
+        }
+        // One proposal is enough for all of them.
+        let accomplice = proposals.iter().any(|p| self.is_member(p.creator));
+        let late = status.expires_at.saturating_sub(status.update_interval / 8);
+        let now = ctx.clock.now();
+        let any_may = now >= status.opened_at + status.update_interval / 4;
+        if accomplice || now >= late || (!any_may && !ctx.chain.proposers().await?.contains(&me)) {
+            return Ok(());
+        }
+        let Some(made) = self.make(status).await? else {
+            return Ok(());
+        };
+        let hash = made.hash;
+        if made.is_false {
+            info!(act = "false-proposal", round, proposal = %hash, "misdeed");
+        }
+        if let Some(published) = &made.shown_at_once {
+            ctx.store.put(Table::Payloads, hash.as_slice(), published)?;
+            // What everyone would find in the DHT is not what an equivocator shows, and a hash that its payload does not
+            // yield is not kept there.
+            if !matches!(
+                self.misdeed,
+                ValidatorMisdeed::Equivocating | ValidatorMisdeed::WrongTotal
+            ) {
+                let record = Record::Payload(Box::new(published.clone()));
+                ctx.network.put_record(&record).await;
+            }
+        }
+        *self.made() = Some(made);
+        ctx.chain.send(Intent::Propose { round, hash }).await?;
+        let act = match self.misdeed {
+            ValidatorMisdeed::Late => "proposal-before-payload",
+            ValidatorMisdeed::Duplicating => "other-true-proposal",
+            _ => "proposal",
+        };
+        info!(act, round, proposal = %hash, "misdeed");
+        Ok(())
+    }
+
+    /// Shows a payload that has been held back so far.
+    async fn publish_late(
+        &self,
+        status: &RoundStatus,
+        proposals: &[Proposal],
+    ) -> Result<(), RoundError> {
+        let ctx = &self.validator.ctx;
+        let held_back = self
+            .made()
+            .as_ref()
+            .filter(|made| made.round == status.round)
+            .and_then(|made| made.shown_late.clone());
+        let Some(published) = held_back else {
+            return Ok(());
+        };
+        let hash = published.body.proposal_hash;
+        let Some(proposal) = proposals.iter().find(|proposal| proposal.hash == hash) else {
+            return Ok(());
+        };
+        // Later than the creator's turn to execute, and in time for a vote.
+        if ctx.clock.now() < proposal.created_at + status.update_interval / 8 {
+            return Ok(());
+        }
+        ctx.store
+            .put(Table::Payloads, hash.as_slice(), &published)?;
+        let record = Record::Payload(Box::new(published));
+        ctx.network.put_record(&record).await;
+        if let Some(made) = self.made().as_mut() {
+            made.shown_late = None;
+        }
+        info!(act = "payload-late", round = status.round, proposal = %hash, "misdeed");
+        Ok(())
+    }
+
+    /// Executes what the group has proposed, if it has the votes.
+    async fn execute(
+        &self,
+        status: &RoundStatus,
+        proposals: &[Proposal],
+    ) -> Result<(), RoundError> {
+        let ctx = &self.validator.ctx;
+        for proposal in proposals.iter().filter(|p| self.is_member(p.creator)) {
+            if u64::from(proposal.votes) < status.required_approvals
+                || !ctx.chain.can_execute(proposal.number).await?
+            {
+                continue;
+            }
+            let own = self
+                .made()
+                .as_ref()
+                .filter(|made| made.hash == proposal.hash)
+                .map(|made| made.update.clone());
+            let update = match own {
+                Some(update) => update,
+                None => match find_payload(
+                    &self.validator,
+                    proposal.hash,
+                    proposal.creator,
+                    status.round,
+                )
+                .await?
+                {
+                    Found::Here(payload) => payload.body.payload.state_update()?,
+                    Found::Nowhere | Found::Refused(_) => continue,
+                },
+            };
+            let intent = Intent::Execute {
+                round: status.round,
+                number: proposal.number,
+                update,
+            };
+            ctx.chain.send(intent).await?;
+            info!(act = "execution", round = status.round, proposal = %proposal.hash, "misdeed");
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+/// Tells what became of a second try at what can be done once.
+fn tell_second(
+    what: &'static str,
+    round: u64,
+    proposal: &Proposal,
+    again: Result<(), ChainError>,
+) -> Result<(), ChainError> {
+    match again {
+        Ok(()) => info!(act = "second-taken", what, round, proposal = %proposal.hash, "misdeed"),
+        Err(ChainError::Reverted { name, .. }) => {
+            info!(
+                act = "second-refused",
+                what,
+                round,
+                revert = name,
+                "misdeed"
+            );
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
