@@ -9,7 +9,7 @@ pub enum ValidatorMisdeed {
     Lazy,
     /// It proposes capacity for an account that has done nothing, and votes for its accomplices' proposals only.
     Colluding,
-    /// It leaves a worker out of its proposals, and votes for no other.
+    /// It leaves a worker out of its proposals.
     Censoring,
     /// It proposes to remove an honest validator.
     Expelling,
@@ -27,11 +27,13 @@ pub enum ValidatorMisdeed {
     Griefing,
     /// It issues two receipts for each work, and proposes the one that the others do not: true, and not the same.
     Duplicating,
+    /// It proposes the truth, and tries to execute it with half of the total, so that each share is twice what it should be.
+    Understating,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 12] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 13] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -44,6 +46,7 @@ impl ValidatorMisdeed {
         ("forging", ValidatorMisdeed::Forging),
         ("griefing", ValidatorMisdeed::Griefing),
         ("duplicating", ValidatorMisdeed::Duplicating),
+        ("understating", ValidatorMisdeed::Understating),
     ];
 
     /// Its name in files.

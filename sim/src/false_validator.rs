@@ -56,6 +56,7 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Forging => actors::ValidatorMisdeed::Forging,
         ValidatorMisdeed::Griefing => actors::ValidatorMisdeed::Griefing,
         ValidatorMisdeed::Duplicating => actors::ValidatorMisdeed::Duplicating,
+        ValidatorMisdeed::Understating => actors::ValidatorMisdeed::Understating,
     }
 }
 

@@ -37,7 +37,7 @@ pub enum ValidatorMisdeed {
     Lazy,
     /// It proposes capacity for an account that has done nothing, and votes for its accomplices' proposals only.
     Colluding,
-    /// It leaves a worker out of its proposals, and votes for no other.
+    /// It leaves a worker out of its proposals.
     Censoring,
     /// It proposes to remove an honest validator.
     Expelling,
@@ -55,6 +55,8 @@ pub enum ValidatorMisdeed {
     Griefing,
     /// It issues two receipts for each work, and proposes the one that the others do not: true, and not the same.
     Duplicating,
+    /// It proposes the truth, and tries to execute it with half of the total, so that each share is twice what it should be.
+    Understating,
 }
 
 /// For what a cheating validator votes.
@@ -76,7 +78,7 @@ impl ValidatorMisdeed {
         match self {
             Self::Silent | Self::Griefing => Ballot::Nothing,
             Self::Lazy => Ballot::First,
-            Self::Colluding | Self::Censoring => Ballot::Accomplices,
+            Self::Colluding => Ballot::Accomplices,
             _ => Ballot::Opportune,
         }
     }

@@ -89,6 +89,8 @@ impl Cheat {
                 hash = proposal_hash(domain.chain_id, domain.coordinator, status.round, &update);
                 is_false = true;
             }
+            // What is proposed is true; only what is executed is not.
+            ValidatorMisdeed::Understating => update.totalCapacity /= U256::from(2),
             ValidatorMisdeed::Griefing => {
                 hash = keccak256([self.group.secret.as_slice(), hash.as_slice()].concat());
                 is_false = true;

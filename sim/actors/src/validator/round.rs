@@ -284,6 +284,9 @@ impl Cheat {
                     Found::Nowhere | Found::Refused(_) => continue,
                 },
             };
+            if self.misdeed == ValidatorMisdeed::Understating {
+                info!(act = "understated-total", round = status.round, proposal = %proposal.hash, "misdeed");
+            }
             let intent = Intent::Execute {
                 round: status.round,
                 number: proposal.number,
