@@ -50,7 +50,7 @@ fn an_attack_that_never_takes_place_fails_the_run() {
     let scenario = root().join("scenarios/network/malformed-frames.toml");
     let mut text = std::fs::read_to_string(scenario).expect("it is in the library");
     text.push_str(
-        "\n[[fault]]\nkind = \"partition\"\nhost = \"peer-1\"\nat = \"0s\"\nlasts = \"11m\"\n",
+        "\n[[fault]]\nkind = \"partition\"\nhost = \"peer-1\"\nat = \"0s\"\nlasts = \"forever\"\n",
     );
     std::fs::write(&file, text).expect("written");
     let record = record(&run(file.to_str().expect("a path"), 3, &[]));
