@@ -409,13 +409,11 @@ mod tests {
     #[test]
     fn a_proof_for_another_input_never_passes_in_full() {
         let proof = run(b"mine", 600);
-        assert_eq!(
+        // Every segment is false, and it names one of them.
+        assert!(matches!(
             verify(b"yours", 600, &proof, [0; 32], usize::MAX),
-            Err(ProofError::FalseSegment {
-                segment: 0,
-                segments: 256
-            })
-        );
+            Err(ProofError::FalseSegment { segments: 256, .. })
+        ));
     }
 
     #[test]
