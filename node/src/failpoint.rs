@@ -52,6 +52,7 @@ pub const SOMETIMES: &[&str] = &[
     "receipt/refused",
     "round/behind",
     "round/execution-taken-over",
+    "round/isolated",
     "round/no-vote",
     "round/not-drawn",
     "round/payload-missing",

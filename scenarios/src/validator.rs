@@ -29,11 +29,13 @@ pub enum ValidatorMisdeed {
     Duplicating,
     /// It proposes the truth, and tries to execute it with half of the total, so that each share is twice what it should be.
     Understating,
+    /// It refuses users' jobs for no reason or admits them and has nothing done, and tells of results that nobody has.
+    Stonewalling,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 13] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 14] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -47,6 +49,7 @@ impl ValidatorMisdeed {
         ("griefing", ValidatorMisdeed::Griefing),
         ("duplicating", ValidatorMisdeed::Duplicating),
         ("understating", ValidatorMisdeed::Understating),
+        ("stonewalling", ValidatorMisdeed::Stonewalling),
     ];
 
     /// Its name in files.

@@ -57,6 +57,7 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Griefing => actors::ValidatorMisdeed::Griefing,
         ValidatorMisdeed::Duplicating => actors::ValidatorMisdeed::Duplicating,
         ValidatorMisdeed::Understating => actors::ValidatorMisdeed::Understating,
+        ValidatorMisdeed::Stonewalling => actors::ValidatorMisdeed::Stonewalling,
     }
 }
 

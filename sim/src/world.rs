@@ -39,6 +39,7 @@ use crate::host::cheats::{Cheating, Victims, crowd_of};
 use crate::net::Net;
 use crate::oracle::books::Terms;
 use crate::oracle::hostile::{Acted, Hostile};
+use crate::oracle::isolation::Isolation;
 use crate::oracle::misdeeds::{Counts, Misdeeds};
 use crate::oracle::truth::Truth;
 use crate::oracle::{Oracle, Tally};
@@ -149,10 +150,12 @@ pub async fn live(
     let victims = Arc::new(victims(scenario, seed, &identities));
     trace.watch(Box::new({
         let (truth, misdeeds, hostile) = (truth.clone(), misdeeds.clone(), hostile.clone());
+        let isolation = Isolation::new(scenario, violations);
         move |event| {
             truth.watch(event);
             misdeeds.watch(event);
             hostile.watch(event);
+            isolation.watch(event);
         }
     }));
     let (chain, deployment, oracle) = chain(

@@ -27,7 +27,7 @@ use crate::work::TaskOutput;
 /// Wait between two rounds of offers when no worker took a task.
 const RETRY: Duration = Duration::from_secs(5);
 /// A job that is not done after this many rounds has failed.
-const DEADLINE_ROUNDS: u64 = 2;
+pub(crate) const DEADLINE_ROUNDS: u64 = 2;
 /// Why a job that its user called off has no result.
 const CALLED_OFF: &str = "called off by its user";
 

@@ -1,5 +1,6 @@
 //! The user: registers, escrows, submits jobs, and checks what comes back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tracing::{debug, info, warn};
 use super::context::{Context, Peer};
 use crate::chain::{ChainError, Intent, JobState};
 use crate::failpoint::sometimes;
+use crate::jobs::coordinator::DEADLINE_ROUNDS;
 use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
@@ -111,6 +113,47 @@ enum Answer {
     Silent,
 }
 
+/// The validator that has admitted a job.
+struct Coordinator {
+    wallet: Address,
+    /// When it last said that the job is under way.
+    heard: Instant,
+    /// Chain time (seconds) from which it is not believed that the job is under way still.
+    over_at: u64,
+}
+
+/// A search for a validator that does its part.
+struct Search {
+    /// Whose turn it is. Begins anywhere, so that users do not all turn to the same one.
+    turn: usize,
+    /// Wallets of those that have refused the job for good, or said what does not hold.
+    given_up: BTreeSet<Address>,
+}
+
+impl Search {
+    fn begin() -> Self {
+        Self {
+            turn: usize::from(rand::random::<u16>()),
+            given_up: BTreeSet::new(),
+        }
+    }
+
+    /// Asks this validator no more. The error comes back if no other one is left.
+    fn give_up(
+        &mut self,
+        wallet: Address,
+        validators: &[Peer],
+        error: UserError,
+    ) -> Result<(), UserError> {
+        self.given_up.insert(wallet);
+        let mut wallets = validators.iter().map(|peer| peer.wallet);
+        if wallets.all(|wallet| self.given_up.contains(&wallet)) {
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
 impl User {
     /// A user.
     pub fn new(ctx: Arc<Context>) -> Self {
@@ -146,14 +189,9 @@ impl User {
     /// and verifies them. The same request again finds the same job.
     pub async fn run_job(&self, request: JobRequest) -> Result<Completed, UserError> {
         let (job, signed) = self.prepare(request).await?;
-        loop {
-            let results = self.wait_for(job, &signed).await?;
-            if let Some(outputs) = self.fetch_all(job, &signed.body, &results).await? {
-                info!(%job, "result received");
-                return Ok(Completed { job, outputs });
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let outputs = self.wait_for(job, &signed).await?;
+        info!(%job, "result received");
+        Ok(Completed { job, outputs })
     }
 
     /// The verified results of a job that was submitted from here; `None` if it is not complete.
@@ -163,15 +201,24 @@ impl User {
             .store
             .get::<(u64, JobRequest)>(Table::Jobs, &own_job_key(job))?
             .ok_or(UserError::Unknown(job))?;
-        let results = match self.job_status(job).await {
-            Some(JobStatus::Complete { results }) if results.len() == request.tasks.len() => {
-                results
+        let mut worst = None;
+        for validator in self.ctx.peers_with(Role::Validator) {
+            match self.ask(&validator, job, &request).await {
+                Answer::Complete(results) => {
+                    match self.fetch_all(job, &request, &results).await {
+                        Ok(Some(outputs)) => return Ok(Some(Completed { job, outputs })),
+                        Ok(None) => {}
+                        // Another validator may tell the truth.
+                        Err(error) => worst = Some(error),
+                    }
+                }
+                Answer::Failed(reason) => {
+                    worst.get_or_insert(UserError::Failed(reason));
+                }
+                Answer::Going | Answer::Silent => {}
             }
-            Some(JobStatus::Failed { reason }) => return Err(UserError::Failed(reason)),
-            _ => return Ok(None),
-        };
-        let outputs = self.fetch_all(job, &request, &results).await?;
-        Ok(outputs.map(|outputs| Completed { job, outputs }))
+        }
+        worst.map_or(Ok(None), Err)
     }
 
     /// How far a job is, as far as the connected validators tell; `None` if none of them knows the job.
@@ -221,15 +268,16 @@ impl User {
     /// by [`User::run_job`] with the same request.
     pub async fn submit_job(&self, request: JobRequest) -> Result<B256, UserError> {
         let (job, signed) = self.prepare(request).await?;
-        let mut turn = 0;
+        let mut search = Search::begin();
         loop {
             let validators = self.ctx.peers_with(Role::Validator);
-            if let Some(validator) = validators.get(turn % validators.len().max(1))
-                && self.submit(validator, &signed).await?
+            if self
+                .find_coordinator(&mut search, &validators, &signed)
+                .await?
+                .is_some()
             {
                 return Ok(job);
             }
-            turn += 1;
             tokio::time::sleep(POLL).await;
         }
     }
@@ -259,55 +307,94 @@ impl User {
         ))
     }
 
-    /// Submits to one validator and asks it until the job ends; turns to the next one if it falls silent.
+    /// Submits to one validator and asks until somebody's results hold; turns to the next one if it falls silent, says
+    /// what is not true, or has the job under way for longer than any may be.
     async fn wait_for(
         &self,
         job: B256,
         signed: &Signed<JobRequest>,
-    ) -> Result<Vec<Delivery>, UserError> {
-        let mut turn = 0;
-        let mut admitted_by: Option<Address> = None;
-        let mut heard = Instant::now();
+    ) -> Result<Vec<TaskOutput>, UserError> {
+        let mut search = Search::begin();
+        let mut coordinator: Option<Coordinator> = None;
         loop {
             let validators = self.ctx.peers_with(Role::Validator);
-            match admitted_by {
-                None => {
-                    if let Some(validator) = validators.get(turn % validators.len().max(1))
-                        && self.submit(validator, signed).await?
-                    {
-                        admitted_by = Some(validator.wallet);
-                        heard = Instant::now();
-                    }
-                    turn += 1;
+            let Some(current) = &mut coordinator else {
+                if let Some(wallet) = self
+                    .find_coordinator(&mut search, &validators, signed)
+                    .await?
+                {
+                    coordinator = Some(Coordinator {
+                        wallet,
+                        heard: Instant::now(),
+                        over_at: self.over_at().await,
+                    });
                 }
-                // Any validator that has the receipt can tell; only the one that admitted the job can give it up.
-                Some(coordinator) => {
-                    for peer in &validators {
-                        match self.ask(peer, job, signed).await {
-                            Answer::Complete(results) => return Ok(results),
-                            Answer::Failed(reason) if peer.wallet == coordinator => {
-                                return Err(UserError::Failed(reason));
+                tokio::time::sleep(POLL).await;
+                continue;
+            };
+            // Any validator that has the receipt can tell; only the one that admitted the job can give it up.
+            for peer in &validators {
+                if search.given_up.contains(&peer.wallet) {
+                    continue;
+                }
+                let is_coordinator = peer.wallet == current.wallet;
+                match self.ask(peer, job, &signed.body).await {
+                    Answer::Complete(results) => {
+                        match self.fetch_all(job, &signed.body, &results).await {
+                            Ok(Some(outputs)) => return Ok(outputs),
+                            Ok(None) => {}
+                            Err(error) => {
+                                warn!(%job, validator = %peer.wallet, %error, "not believed");
+                                search.give_up(peer.wallet, &validators, error)?;
                             }
-                            Answer::Going if peer.wallet == coordinator => heard = Instant::now(),
-                            _ => {}
                         }
                     }
-                    if heard.elapsed() > PATIENCE {
-                        sometimes!("user/other-validator");
-                        admitted_by = None;
+                    Answer::Failed(reason) if is_coordinator => {
+                        return Err(UserError::Failed(reason));
                     }
+                    Answer::Going if is_coordinator && self.ctx.clock.now() < current.over_at => {
+                        current.heard = Instant::now();
+                    }
+                    _ => {}
                 }
+            }
+            if current.heard.elapsed() > PATIENCE || search.given_up.contains(&current.wallet) {
+                sometimes!("user/other-validator");
+                info!(%job, validator = %current.wallet, "given up for another validator");
+                coordinator = None;
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Whether the validator has admitted the job. A refusal that another validator would repeat is an error.
-    async fn submit(
+    /// The chain time (seconds) at which a job that is admitted now has ended at the latest, one way or another.
+    async fn over_at(&self) -> u64 {
+        let now = self.ctx.clock.now();
+        match self.ctx.chain.round_status().await {
+            Ok(status) => now.saturating_add((DEADLINE_ROUNDS + 1) * status.update_interval),
+            Err(error) => {
+                debug!(%error, "how long the job may take is not known");
+                u64::MAX
+            }
+        }
+    }
+
+    /// Offers the job to the next validator in turn. The one that has admitted it, if it did; an error if all that are
+    /// connected refuse it for good, since one alone may say so without a reason.
+    async fn find_coordinator(
         &self,
-        validator: &Peer,
+        search: &mut Search,
+        validators: &[Peer],
         signed: &Signed<JobRequest>,
-    ) -> Result<bool, UserError> {
+    ) -> Result<Option<Address>, UserError> {
+        let mut left = validators
+            .iter()
+            .filter(|peer| !search.given_up.contains(&peer.wallet));
+        let count = left.clone().count().max(1);
+        let Some(validator) = left.nth(search.turn % count) else {
+            return Ok(None);
+        };
+        search.turn += 1;
         match self
             .ctx
             .network
@@ -316,26 +403,26 @@ impl User {
         {
             Ok(Response::JobAdmitted { job }) => {
                 info!(%job, validator = %validator.wallet, "job admitted");
-                Ok(true)
+                return Ok(Some(validator.wallet));
             }
             Ok(Response::Refused(refusal @ Refusal::Invalid(_))) => {
-                Err(UserError::Refused(refusal))
+                info!(validator = %validator.wallet, %refusal, "job refused");
+                search.give_up(validator.wallet, validators, UserError::Refused(refusal))?;
             }
             Ok(other) => {
                 debug!(validator = %validator.wallet, answer = ?other, "job not admitted");
-                Ok(false)
             }
             Err(error) => {
                 debug!(validator = %validator.wallet, %error, "job not admitted");
-                Ok(false)
             }
         }
+        Ok(None)
     }
 
     /// What one validator says of the job.
-    async fn ask(&self, validator: &Peer, job: B256, signed: &Signed<JobRequest>) -> Answer {
+    async fn ask(&self, validator: &Peer, job: B256, request: &JobRequest) -> Answer {
         match self.status_at(validator, job).await {
-            Some(JobStatus::Complete { results }) if results.len() == signed.body.tasks.len() => {
+            Some(JobStatus::Complete { results }) if results.len() == request.tasks.len() => {
                 Answer::Complete(results)
             }
             Some(JobStatus::Complete { .. }) | None => Answer::Silent,

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::aggregate::compose;
 use super::collect::collect;
+use super::isolation::Isolation;
 use super::judge::{Objection, RoundFacts, judge};
 use super::payload::{PayloadError, PublishedPayload, SignedPayload};
 use super::payloads::{Found, find_payload, keep_payload, stored_payload};
@@ -61,8 +63,9 @@ struct Vote {
 
 /// Runs until the node stops.
 pub(crate) async fn run(validator: Arc<Validator>) {
+    let mut isolation = Isolation::default();
     loop {
-        let wait = match step(&validator).await {
+        let wait = match step(&validator, &mut isolation).await {
             Ok(wait) => wait,
             Err(RoundError::Chain(ChainError::Reverted { name, .. })) => {
                 // Somebody else was faster, or the round has moved on: look again.
@@ -78,7 +81,7 @@ pub(crate) async fn run(validator: Arc<Validator>) {
     }
 }
 
-async fn step(validator: &Validator) -> Result<Duration, RoundError> {
+async fn step(validator: &Validator, isolation: &mut Isolation) -> Result<Duration, RoundError> {
     let ctx = &validator.ctx;
     // Before anything is decided: endpoints that contradict each other decide nothing.
     ctx.chain.cross_check().await?;
@@ -87,6 +90,8 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
     let settled = catch_up(validator).await?;
     let status = ctx.chain.round_status().await?;
     let timing = Timing::new(status.update_interval);
+    let others = ctx.peers_with(Role::Validator).len();
+    let isolated = isolation.observe(others, status.required_approvals, Instant::now());
     if status.phase != RoundPhase::Open {
         stay_active(ctx, &status).await?;
     }
@@ -119,7 +124,7 @@ async fn step(validator: &Validator) -> Result<Duration, RoundError> {
         }
         RoundPhase::Open => {
             if settled.distribution_id + 1 == status.next_distribution_id {
-                open_round(validator, &status, &timing).await?;
+                open_round(validator, &status, &timing, isolated).await?;
             } else {
                 // What an update that is executed, but not settled here, pays for could be paid for again.
                 sometimes!("round/behind");
@@ -184,6 +189,7 @@ async fn open_round(
     validator: &Validator,
     status: &RoundStatus,
     timing: &Timing,
+    isolated: bool,
 ) -> Result<(), RoundError> {
     let ctx = &validator.ctx;
     let me = ctx.address();
@@ -202,10 +208,12 @@ async fn open_round(
     let on_chain = ctx.chain.voted_for(me).await?;
     let voted = match (written, on_chain) {
         (_, Some(_)) => true,
+        _ if isolated => false,
         (Some(vote), None) => vote_as_written(validator, status, timing, &proposals, vote).await?,
         (None, None) => consider(validator, status, timing, &proposals).await?,
     };
-    if !voted && may_propose(validator, status, timing, &proposals).await? {
+    // A proposal is not for a validator that cannot hear whether it knows all receipts.
+    if !voted && !isolated && may_propose(validator, status, timing, &proposals).await? {
         propose(validator, status).await?;
     }
     execute(validator, status, timing, &proposals).await

@@ -13,6 +13,7 @@ pub mod claims;
 mod collect;
 pub mod driver;
 mod earnings;
+mod isolation;
 pub mod judge;
 pub mod payload;
 pub mod payloads;

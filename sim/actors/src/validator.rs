@@ -10,6 +10,7 @@
 mod forge;
 mod lie;
 mod round;
+mod stonewall;
 mod wire;
 
 use std::sync::atomic::AtomicU64;
@@ -57,6 +58,8 @@ pub enum ValidatorMisdeed {
     Duplicating,
     /// It proposes the truth, and tries to execute it with half of the total, so that each share is twice what it should be.
     Understating,
+    /// It refuses users' jobs for no reason or admits them and has nothing done, and tells of results that nobody has.
+    Stonewalling,
 }
 
 /// For what a cheating validator votes.
@@ -77,14 +80,14 @@ impl ValidatorMisdeed {
     fn ballot(self) -> Ballot {
         match self {
             Self::Silent | Self::Griefing => Ballot::Nothing,
-            Self::Lazy => Ballot::First,
+            Self::Lazy | Self::Stonewalling => Ballot::First,
             Self::Colluding => Ballot::Accomplices,
             _ => Ballot::Opportune,
         }
     }
 
     fn proposes(self) -> bool {
-        !matches!(self, Self::Silent | Self::Lazy)
+        !matches!(self, Self::Silent | Self::Lazy | Self::Stonewalling)
     }
 }
 

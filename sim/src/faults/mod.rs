@@ -117,6 +117,8 @@ impl Faults {
                 let struck = strike::carry_out(&strike, &stage, begun).await;
                 info!(
                     kind = struck.kind,
+                    hosts = strike::names(&strike.places),
+                    against = strike::names(&strike.against),
                     affected = struck.affected,
                     effect = struck.effect,
                     "fault over"

@@ -24,8 +24,8 @@ const OPERATOR: Duration = Duration::from_secs(1);
 
 /// Does what a strike does, from beginning to end.
 pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> Struck {
-    let names: Vec<String> = strike.places.iter().map(Place::to_string).collect();
-    info!(kind = strike.kind.name(), hosts = names.join(" "), lasts = ?strike.lasts, "fault");
+    let (hosts, against) = (names(&strike.places), names(&strike.against));
+    info!(kind = strike.kind.name(), hosts, against, lasts = ?strike.lasts, "fault");
     let at = begun.at;
     let began = Instant::now();
     let (affected, effect) = match &strike.kind {
@@ -78,12 +78,18 @@ pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> S
     };
     Struck {
         kind: strike.kind.name().to_owned(),
-        hosts: names,
+        hosts: strike.places.iter().map(Place::to_string).collect(),
         at_seconds: at.as_secs_f64(),
         lasted_seconds: began.elapsed().as_secs_f64(),
         affected,
         effect,
     }
+}
+
+/// Hosts as the trace names them.
+pub(super) fn names(places: &BTreeSet<Place>) -> String {
+    let names: Vec<String> = places.iter().map(Place::to_string).collect();
+    names.join(" ")
 }
 
 /// Waits for the end of a strike.

@@ -15,6 +15,7 @@ mod ether;
 mod events;
 mod failures;
 pub mod hostile;
+pub mod isolation;
 pub mod misdeeds;
 mod settings;
 mod testnet;

@@ -22,6 +22,7 @@ pub(super) async fn relay(
     while let Some(event) = events.recv().await {
         let passed = match cheat.misdeed {
             ValidatorMisdeed::Silent => cheat.keep_silent(event).await,
+            ValidatorMisdeed::Stonewalling => cheat.stonewall(event).await,
             ValidatorMisdeed::Equivocating => cheat.show_another(event).await,
             _ => Some(event),
         };
