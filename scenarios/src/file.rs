@@ -1,5 +1,6 @@
 //! The file as it is written, and the checks that make a [`Scenario`] of it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -122,6 +123,9 @@ struct UserTable {
     /// What they do: "honest" if left out.
     #[schemars(schema_with = "peers::user_behaviours")]
     behaviour: Option<Spot<String>>,
+    /// The run may end before they had occasion to do anything wrong.
+    #[serde(default)]
+    may_idle: bool,
     #[serde(default)]
     job: Vec<JobTable>,
 }
@@ -260,6 +264,7 @@ impl Check<'_> {
             limit: None,
             workers,
             misdeeds,
+            may_idle: idlers(file),
             users,
             peers,
             transfers: Vec::new(),
@@ -600,4 +605,36 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// The hosts that need not find occasion.
+fn idlers(file: &File) -> BTreeSet<HostName> {
+    fn of(role: Role, groups: impl Iterator<Item = (usize, bool)>) -> Vec<HostName> {
+        let hosts = groups.flat_map(|(count, may_idle)| (0..count).map(move |_| may_idle));
+        let named = hosts.zip(1..).filter(|(may_idle, _)| *may_idle);
+        named.map(|(_, number)| HostName { role, number }).collect()
+    }
+    let validators = file.validator.iter().map(Spot::as_ref);
+    let workers = file.worker.iter().map(Spot::as_ref);
+    let users = file.user.iter().map(Spot::as_ref);
+    let peers = file.peer.iter().map(Spot::as_ref);
+    let groups = [
+        of(
+            Role::Validator,
+            validators.map(|group| (*group.count.as_ref(), group.may_idle)),
+        ),
+        of(
+            Role::Worker,
+            workers.map(|group| (*group.count.as_ref(), group.may_idle)),
+        ),
+        of(
+            Role::User,
+            users.map(|group| (*group.count.as_ref(), group.may_idle)),
+        ),
+        of(
+            Role::Peer,
+            peers.map(|group| (*group.count.as_ref(), group.may_idle)),
+        ),
+    ];
+    groups.into_iter().flatten().collect()
 }

@@ -1,6 +1,6 @@
 //! A checked scenario, in domain types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Scenario {
     pub workers: usize,
     /// Hosts that do not play by the rules, and what they do.
     pub misdeeds: BTreeMap<HostName, Misdeed>,
+    /// Those of both that need not find occasion to do anything wrong.
+    pub may_idle: BTreeSet<HostName>,
     /// What each user does, in the order of their numbers.
     pub users: Vec<User>,
     /// Number of hosts without a role, all of which attack.

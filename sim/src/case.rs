@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smartnodes_scenarios::{
-    Direction, FaultKind, HostName, PartitionStyle, Scenario, ScenarioError, Unsynced,
+    Direction, FaultKind, HostName, LimitError, PartitionStyle, Scenario, ScenarioError, Unsynced,
 };
 use toml::{Table, Value};
 
@@ -54,18 +54,20 @@ pub enum CaseError {
     /// The scenario in it.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// The number of adversaries.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The scenario cannot be written again.
     #[error("cannot write the scenario with its faults: {0}")]
     Text(String),
 }
 
 impl Case {
-    /// The case of a run that failed, with so many adversaries if it was not as many as the text has.
+    /// The case of a run of the scenario in `text`, as it was varied, that failed.
     pub fn new(
         found_in: &str,
         text: &str,
         seed: u64,
-        adversaries: Option<usize>,
         violation: &Violation,
     ) -> Result<Case, CaseError> {
         let scenario = Scenario::parse(found_in, text)?;
@@ -74,11 +76,6 @@ impl Case {
         table.remove("swarm");
         let drawn: Vec<Value> = strikes.iter().map(|s| Value::Table(written(s))).collect();
         table.insert("fault".to_owned(), Value::Array(drawn));
-        if let Some(limit) = table.get_mut("limit").and_then(Value::as_table_mut)
-            && let Some(count) = adversaries.and_then(|count| i64::try_from(count).ok())
-        {
-            limit.insert("adversaries".to_owned(), count.into());
-        }
         Ok(Case {
             found_in: found_in.to_owned(),
             scenario: text_of(&table)?,
@@ -261,6 +258,7 @@ fn span(time: Duration) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::variant::Variant;
 
     const SWARM: &str = r#"
 name = "swarm"
@@ -298,8 +296,7 @@ longest = "20m"
                 detail: String::new(),
                 virtual_seconds: 1.0,
             };
-            let case =
-                Case::new("swarm.toml", SWARM, seed, None, &violation).expect("a good scenario");
+            let case = Case::new("swarm.toml", SWARM, seed, &violation).expect("a good scenario");
             let drawn = Scenario::parse("swarm.toml", SWARM).expect("a good scenario");
             let again = Scenario::parse("case", &case.scenario)
                 .unwrap_or_else(|error| panic!("{error}\n{}", case.scenario));
@@ -348,7 +345,12 @@ invariants = ["ends-in-time"]
             detail: String::new(),
             virtual_seconds: 1.0,
         };
-        let case = Case::new("line.toml", text, 1, Some(2), &violation).expect("a good scenario");
+        let far = Variant {
+            adversaries: Some(2),
+            swarm: false,
+        };
+        let (text, _) = far.of("line.toml", text, 1).expect("a good scenario");
+        let case = Case::new("line.toml", &text, 1, &violation).expect("a good scenario");
         let again = Scenario::parse("case", &case.scenario).expect("it reads back");
         assert_eq!(again.adversaries(), 2);
         assert_eq!(again.side(), Some(smartnodes_scenarios::Side::Far));

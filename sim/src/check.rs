@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::output::{RECORD_FILE, TRACE_FILE};
 use crate::run::Record;
+use crate::variant::Variant;
 
 /// Why two runs could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -35,18 +36,17 @@ pub struct Checked {
     pub difference: Option<String>,
 }
 
-/// Runs a scenario file twice with a seed, each time in a fresh process, below the folder `scratch`; with so many adversaries
-/// if it is said.
+/// Runs a scenario file twice with a seed, each time in a fresh process, below the folder `scratch`, varied alike.
 pub fn twice(
     scenario: &Path,
     seed: u64,
-    adversaries: Option<usize>,
+    variant: Variant,
     scratch: &Path,
 ) -> Result<Checked, CheckError> {
     let folders = [scratch.join("first"), scratch.join("second")];
     let mut records = Vec::new();
     for folder in &folders {
-        records.push(child(scenario, seed, adversaries, folder)?);
+        records.push(child(scenario, seed, variant, folder)?);
     }
     let traces = folders.map(|folder| folder.join(TRACE_FILE));
     let difference = first_difference(&traces[0], &traces[1])?;
@@ -63,7 +63,7 @@ pub fn twice(
 fn child(
     scenario: &Path,
     seed: u64,
-    adversaries: Option<usize>,
+    variant: Variant,
     folder: &Path,
 ) -> Result<Record, CheckError> {
     let program = std::env::current_exe().map_err(|e| CheckError::Child(e.to_string()))?;
@@ -72,10 +72,8 @@ fn child(
         .arg("run")
         .arg(scenario)
         .args(["--seed", &seed.to_string(), "--out"])
-        .arg(folder);
-    if let Some(count) = adversaries {
-        command.args(["--adversaries", &count.to_string()]);
-    }
+        .arg(folder)
+        .args(variant.args());
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
     let output = output.map_err(|e| CheckError::Child(e.to_string()))?;
     // A violated run has a record as well; only a run that did not take place has none.

@@ -75,6 +75,8 @@ pub mod sweep;
 #[cfg(madsim)]
 pub mod trace;
 #[cfg(madsim)]
+pub mod variant;
+#[cfg(madsim)]
 pub mod verdict;
 #[cfg(madsim)]
 pub mod violation;

@@ -17,6 +17,7 @@ use smartnodes_sim::replay::{Teller, Timeline};
 use smartnodes_sim::run::{self, Outcome, Record, RunError};
 use smartnodes_sim::shrink::{ShrinkError, shrink};
 use smartnodes_sim::sweep::{self, Seeds, Settings, Shard, SweepError};
+use smartnodes_sim::variant::Variant;
 use smartnodes_sim::violation::Violation;
 
 /// Exit code for a run in which something did not hold.
@@ -65,6 +66,9 @@ struct Run {
     /// How many validators do the misdeed that the scenario's limit is about [default: as many as the file has].
     #[arg(long, value_name = "N")]
     adversaries: Option<usize>,
+    /// Strike it with a swarm of faults that the seed draws.
+    #[arg(long)]
+    swarm: bool,
     /// Print the outcome as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -83,6 +87,9 @@ struct Sweep {
     /// The seeds, from the first up to the one after the last.
     #[arg(long, value_name = "A..B")]
     seeds: Seeds,
+    /// Strike every scenario with a swarm of faults that the seed draws.
+    #[arg(long)]
+    swarm: bool,
     /// Processes at once [default: one for each core].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -161,25 +168,19 @@ fn main() -> ExitCode {
 }
 
 fn run_scenario(args: &Run) -> Result<ExitCode, Failure> {
-    let mut scenario = Scenario::load(&args.path)?;
-    if let Some(count) = args.adversaries {
-        scenario = scenario.with_adversaries(count)?;
-    }
+    let variant = args.variant();
+    let text = text(&args.path)?;
+    let origin = args.path.display().to_string();
+    let (_, scenario) = variant.of(&origin, &text, args.seed)?;
     let folder = args.out.as_deref().map(Folder::create).transpose()?;
-    let adversaries = args
-        .adversaries
-        .map(|count| format!(" --adversaries {count}"));
-    let replay = format!(
-        "cargo sim run {} --seed {}{}",
-        args.path.display(),
-        args.seed,
-        adversaries.unwrap_or_default()
-    );
+    let seed = ["--seed".to_owned(), args.seed.to_string()];
+    let said = [&seed[..], &variant.args()].concat().join(" ");
+    let replay = format!("cargo sim run {origin} {said}");
     print(&format!(
         "{} · seed {} · {} · {replay}",
         scenario.name,
         args.seed,
-        identity(&args.path)?
+        Identity::of(&text)
     ))?;
     let record = if args.check {
         checked(args)?
@@ -210,17 +211,25 @@ fn code(outcome: Outcome) -> ExitCode {
     }
 }
 
-fn identity(path: &Path) -> Result<Identity, ScenarioError> {
+fn text(path: &Path) -> Result<String, ScenarioError> {
     #[allow(
         clippy::disallowed_methods,
         reason = "read before the run, from the real disk"
     )]
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| ScenarioError::Read {
+    text.map_err(|source| ScenarioError::Read {
         path: path.to_owned(),
         source,
-    })?;
-    Ok(Identity::of(&text))
+    })
+}
+
+impl Run {
+    fn variant(&self) -> Variant {
+        Variant {
+            adversaries: self.adversaries,
+            swarm: self.swarm,
+        }
+    }
 }
 
 /// The record of a run that took place twice; a difference between the two is a violation.
@@ -229,7 +238,7 @@ fn checked(args: &Run) -> Result<Record, Failure> {
     let check::Checked {
         mut record,
         difference,
-    } = check::twice(&args.path, args.seed, args.adversaries, scratch.path())?;
+    } = check::twice(&args.path, args.seed, args.variant(), scratch.path())?;
     match difference {
         None => print("check: two runs in fresh processes left the same trace")?,
         Some(detail) => {
@@ -275,7 +284,7 @@ fn run_sweep(args: &Sweep) -> Result<ExitCode, Failure> {
             .map_err(Failure::Shard)?
             .unwrap_or(Shard::WHOLE),
     };
-    let jobs = sweep::jobs(&args.path, args.seeds, shard)?;
+    let jobs = sweep::jobs(&args.path, args.seeds, shard, args.swarm)?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let settings = Settings {
         processes: args.jobs.map_or(cores, NonZeroUsize::get),

@@ -13,6 +13,7 @@ use crate::case::{self, Case, CaseError};
 use crate::run::Record;
 use crate::sweep::Job;
 use crate::sweep::children::{ChildError, Children};
+use crate::variant::Variant;
 
 /// Why a case could not be shrunk.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,7 @@ impl Runner {
         self.children.start(Job {
             path: self.file.clone(),
             seed: self.seed,
-            adversaries: None,
+            variant: Variant::default(),
         })?;
         let (_, record) = self.children.next();
         Ok(record?)

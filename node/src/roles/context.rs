@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::directory::KnownValidators;
-use crate::chain::{ChainClient, ChainError};
+use crate::chain::{ChainClient, ChainError, Head};
 use crate::clock::ChainClock;
 use crate::failpoint::sometimes;
 use crate::identity::{Identity, peer_key_hash};
@@ -171,6 +171,13 @@ impl Context {
     /// Own wallet address.
     pub fn address(&self) -> Address {
         self.identity.address()
+    }
+
+    /// Takes the time of the latest block in.
+    pub async fn observe_head(&self) -> Result<Head, ChainError> {
+        let head = self.chain.head().await?;
+        self.clock.observe(head.timestamp);
+        Ok(head)
     }
 
     /// Verified peers with this role, in a fixed order.

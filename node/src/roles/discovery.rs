@@ -11,6 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tracing::debug;
 
 use super::context::Context;
+use crate::chain::ChainError;
 use crate::p2p::handshake::Role;
 
 /// Shortest and longest wait between two attempts to reach a validator that is not connected.
@@ -31,6 +32,10 @@ pub async fn run(ctx: Arc<Context>) {
     let mut known: BTreeMap<Address, (PeerId, Vec<Multiaddr>)> = BTreeMap::new();
     let mut published = (0, 0);
     loop {
+        // A machine that was suspended has stopped measuring time, and what it would state now would have expired.
+        if let Err(error) = ctx.observe_head().await {
+            debug!(%error, "the chain does not say what time it is");
+        }
         publish(&ctx, &mut published).await;
         let missing = connect(&ctx, &mut known).await;
         let changed = ctx.connections_changed.notified();
@@ -50,8 +55,8 @@ pub async fn run(ctx: Arc<Context>) {
 pub async fn renew(ctx: Arc<Context>) {
     let mut round_seconds = 0;
     loop {
-        match ctx.chain.round_status().await {
-            Ok(status) => round_seconds = status.update_interval,
+        match round_length(&ctx).await {
+            Ok(seconds) => round_seconds = seconds,
             // Without the chain, what it has borne out before ends with its round.
             Err(error) => debug!(%error, "the chain does not say how long a round is"),
         }
@@ -61,6 +66,12 @@ pub async fn renew(ctx: Arc<Context>) {
         let wait = Duration::from_secs(round_seconds / 8);
         tokio::time::sleep(wait.clamp(RENEWAL_MIN, RENEWAL_MAX)).await;
     }
+}
+
+/// How long a round is, in seconds, and on the way what time it is.
+async fn round_length(ctx: &Context) -> Result<u64, ChainError> {
+    ctx.observe_head().await?;
+    Ok(ctx.chain.round_status().await?.update_interval)
 }
 
 /// Dials validators that are not connected. Whether any is missing.

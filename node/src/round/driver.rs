@@ -161,8 +161,7 @@ async fn stay_active(ctx: &Context, status: &RoundStatus) -> Result<(), RoundErr
 
 /// Takes the latest block's time in.
 async fn observe_head(ctx: &Context) -> Result<(), RoundError> {
-    let head = ctx.chain.head().await?;
-    ctx.clock.observe(head.timestamp);
+    let head = ctx.observe_head().await?;
     let age = ctx.clock.now().saturating_sub(head.timestamp);
     if age > STALE_SECONDS {
         warn!(

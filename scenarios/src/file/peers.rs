@@ -16,10 +16,13 @@ pub(super) const HONEST: &str = "honest";
 #[serde(deny_unknown_fields)]
 pub(super) struct PeerTable {
     /// How many hosts.
-    count: Spot<usize>,
+    pub(super) count: Spot<usize>,
     /// How they attack.
     #[schemars(schema_with = "peer_behaviours")]
     behaviour: Spot<String>,
+    /// The run may end before they had occasion to do anything wrong.
+    #[serde(default)]
+    pub(super) may_idle: bool,
 }
 
 fn peer_behaviours(_: &mut SchemaGenerator) -> Schema {

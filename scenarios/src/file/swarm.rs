@@ -12,6 +12,8 @@ use crate::{ScenarioError, Swarm, SwarmKind};
 
 /// Most faults that a swarm may draw for one run.
 const SWARM_FAULTS_MAX: u32 = 100;
+/// Most hosts that cheat which a swarm may draw for one run.
+const SWARM_ADVERSARIES_MAX: u32 = 10;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,9 @@ pub(super) struct SwarmTable {
     to: Spot<Span>,
     /// The longest that one fault lasts.
     longest: Spot<Span>,
+    /// Most hosts that cheat which the seed draws and adds to the scenario's own; none if left out.
+    #[serde(default)]
+    adversaries: Option<Spot<u32>>,
 }
 
 impl Check<'_> {
@@ -65,6 +70,14 @@ impl Check<'_> {
             return self.refuse(
                 table.most.span(),
                 format!("a swarm has 1 to {SWARM_FAULTS_MAX} faults"),
+            );
+        }
+        if let Some(adversaries) = &table.adversaries
+            && *adversaries.as_ref() > SWARM_ADVERSARIES_MAX
+        {
+            return self.refuse(
+                adversaries.span(),
+                format!("a swarm has at most {SWARM_ADVERSARIES_MAX} adversaries"),
             );
         }
         let (from, to, longest) = (

@@ -16,10 +16,13 @@ const HONEST: &str = "honest";
 #[serde(deny_unknown_fields)]
 pub(super) struct ValidatorTable {
     /// How many hosts.
-    count: Spot<usize>,
+    pub(super) count: Spot<usize>,
     /// What they do: "honest" if left out.
     #[schemars(schema_with = "behaviours")]
     behaviour: Option<Spot<String>>,
+    /// The run may end before they had occasion to do anything wrong.
+    #[serde(default)]
+    pub(super) may_idle: bool,
 }
 
 fn behaviours(_: &mut SchemaGenerator) -> Schema {

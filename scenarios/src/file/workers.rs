@@ -14,10 +14,13 @@ use crate::{HostName, Misdeed, Role, ScenarioError, WorkerMisdeed};
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkerTable {
     /// How many hosts.
-    count: Spot<usize>,
+    pub(super) count: Spot<usize>,
     /// What they do: "honest" if left out.
     #[schemars(schema_with = "worker_behaviours")]
     behaviour: Option<Spot<String>>,
+    /// The run may end before they had occasion to do anything wrong.
+    #[serde(default)]
+    pub(super) may_idle: bool,
 }
 
 fn worker_behaviours(_: &mut SchemaGenerator) -> Schema {

@@ -65,7 +65,9 @@ struct Shared {
     /// Accounts of hosts that cheat.
     accounts: BTreeMap<HostName, Vec<Address>>,
     deeds: BTreeMap<HostName, Deeds>,
-    /// Whether hosts without a role attack.
+    /// Hosts that need not find occasion.
+    may_idle: BTreeSet<HostName>,
+    /// Whether hosts without a role attack, and nothing else goes wrong besides.
     is_attacked: bool,
     violations: Violations,
     state: Mutex<State>,
@@ -106,7 +108,8 @@ impl Hostile {
             peers,
             accounts,
             deeds: deeds.map(|host| (*host, Deeds::default())).collect(),
-            is_attacked: scenario.peers > 0,
+            may_idle: scenario.may_idle.clone(),
+            is_attacked: scenario.peers > 0 && scenario.swarm.is_none(),
             violations: violations.clone(),
             state: Mutex::default(),
         }))
@@ -177,7 +180,9 @@ impl Hostile {
                 }
             }
             for (host, misdeed) in &self.0.misdeeds {
-                self.judge(*host, *misdeed, oracle, chain);
+                if !self.0.may_idle.contains(host) {
+                    self.judge(*host, *misdeed, oracle, chain);
+                }
             }
             self.judge_farms(oracle);
         }

@@ -90,13 +90,11 @@ impl Children {
     fn spawn(&self, slot: usize, job: &Job) -> io::Result<Child> {
         // Files, since a full pipe would stop a child that nobody reads.
         let file = |name: &str| File::create(self.file(slot, name));
-        let adversaries = job.adversaries.iter();
-        let adversaries = adversaries.flat_map(|n| ["--adversaries".to_owned(), n.to_string()]);
         Command::new(&self.program)
             .arg("run")
             .arg(&job.path)
             .args(["--seed", &job.seed.to_string(), "--json"])
-            .args(adversaries)
+            .args(job.variant.args())
             .stdin(Stdio::null())
             .stdout(file("out")?)
             .stderr(file("err")?)

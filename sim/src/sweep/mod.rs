@@ -165,12 +165,9 @@ fn violated(
     );
     let path = job.path.display().to_string();
     let Some(cases) = cases else {
-        let adversaries = job.adversaries.map(|n| format!(" --adversaries {n}"));
-        let adversaries = adversaries.unwrap_or_default();
-        replay.push(format!(
-            "cargo sim run {path} --seed {}{adversaries}",
-            job.seed
-        ));
+        let seed = ["--seed".to_owned(), job.seed.to_string()];
+        let args = [&seed[..], &job.variant.args()].concat().join(" ");
+        replay.push(format!("cargo sim run {path} {args}"));
         return Ok(());
     };
     #[allow(
@@ -178,8 +175,10 @@ fn violated(
         reason = "read outside of any run, from the real disk"
     )]
     let text = std::fs::read_to_string(&job.path)?;
-    let case = Case::new(&path, &text, job.seed, job.adversaries, first)?;
-    let far = job.adversaries.map(|n| format!("-{n}")).unwrap_or_default();
+    let (text, _) = job.variant.of(&path, &text, job.seed)?;
+    let case = Case::new(&path, &text, job.seed, first)?;
+    let far = job.variant.adversaries;
+    let far = far.map(|n| format!("-{n}")).unwrap_or_default();
     let file = cases.join(format!("{}-{}{far}.json", record.scenario, record.seed));
     case.save(&file)?;
     replay.push(format!("cargo sim replay {}", file.display()));

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use smartnodes_scenarios::{Scenario, ScenarioError, library};
 
+use crate::variant::Variant;
+
 /// Seeds from one number up to, and without, another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seeds {
@@ -121,13 +123,19 @@ pub struct Job {
     pub path: PathBuf,
     /// The seed.
     pub seed: u64,
-    /// How many adversaries there are, where it is not as many as the file has.
-    pub adversaries: Option<usize>,
+    /// What is other than the file has it.
+    pub variant: Variant,
 }
 
 /// The runs of a part: each scenario at `path` (a file, a folder of files, or a library of folders) with each seed, and on
-/// both sides of its limit if it has one. All scenarios have a first seed before any has a second.
-pub fn jobs(path: &Path, seeds: Seeds, shard: Shard) -> Result<Vec<Job>, ScenarioError> {
+/// both sides of its limit if it has one; with a `swarm`, on this side only. All scenarios have a first seed before any has
+/// a second.
+pub fn jobs(
+    path: &Path,
+    seeds: Seeds,
+    shard: Shard,
+    swarm: bool,
+) -> Result<Vec<Job>, ScenarioError> {
     let mut scenarios = Vec::new();
     if path.is_dir() {
         for entry in library(path)? {
@@ -138,7 +146,9 @@ pub fn jobs(path: &Path, seeds: Seeds, shard: Shard) -> Result<Vec<Job>, Scenari
     }
     let mut sides = Vec::new();
     for (path, scenario) in scenarios {
-        let far = scenario.limit.map(|limit| Some(limit.fails));
+        // Beyond a limit it is the adversaries who must be seen to break what they can.
+        let far = scenario.limit.filter(|_| !swarm);
+        let far = far.map(|limit| Some(limit.fails));
         sides.extend([None].into_iter().chain(far).map(|n| (path.clone(), n)));
     }
     let all = (seeds.from..seeds.to).flat_map(|seed| sides.iter().map(move |side| (seed, side)));
@@ -147,7 +157,7 @@ pub fn jobs(path: &Path, seeds: Seeds, shard: Shard) -> Result<Vec<Job>, Scenari
         shard.holds(place as u64).then_some(Job {
             path,
             seed,
-            adversaries,
+            variant: Variant { adversaries, swarm },
         })
     });
     Ok(jobs.collect())
