@@ -23,17 +23,24 @@ pub enum ValidatorMisdeed {
     Equivocating,
     /// It issues receipts for work that nobody has done, and proposes to pay for it.
     Forging,
-    /// It moves rounds on the moment it may, fills them with proposals of nothing, and never votes.
+    /// It moves rounds on the moment it may, sets a proposal of nothing beside the first that has votes, and never votes.
     Griefing,
     /// It issues two receipts for each work, and proposes the one that the others do not: true, and not the same.
     Duplicating,
     /// It proposes the truth, and tries to execute it with half of the total, so that each share is twice what it should be.
     Understating,
+    /// It proposes the truth, and tries to execute it with a total so much larger that no share is worth anything.
+    Overstating,
+    /// It proposes capacity for an account that has done nothing and votes for it; then it leaves the set, joins it again and
+    /// votes once more, until there are votes enough.
+    Returning,
+    /// It moves a round on only where that gets it a proposer's place.
+    Grinding,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 13] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 16] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -47,6 +54,9 @@ impl ValidatorMisdeed {
         ("griefing", ValidatorMisdeed::Griefing),
         ("duplicating", ValidatorMisdeed::Duplicating),
         ("understating", ValidatorMisdeed::Understating),
+        ("overstating", ValidatorMisdeed::Overstating),
+        ("returning", ValidatorMisdeed::Returning),
+        ("grinding", ValidatorMisdeed::Grinding),
     ];
 
     /// Its name in files.

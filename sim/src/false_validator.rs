@@ -57,6 +57,9 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Griefing => actors::ValidatorMisdeed::Griefing,
         ValidatorMisdeed::Duplicating => actors::ValidatorMisdeed::Duplicating,
         ValidatorMisdeed::Understating => actors::ValidatorMisdeed::Understating,
+        ValidatorMisdeed::Overstating => actors::ValidatorMisdeed::Overstating,
+        ValidatorMisdeed::Returning => actors::ValidatorMisdeed::Returning,
+        ValidatorMisdeed::Grinding => actors::ValidatorMisdeed::Grinding,
     }
 }
 
