@@ -63,6 +63,26 @@ fn f20_the_executor_cannot_choose_the_total_capacity() {
 }
 
 #[test]
+fn f20_the_executor_cannot_enlarge_the_total_capacity() {
+    attack_fails("f20c", 3, |world| {
+        let (tree, honest) = work(1, &[(500, 6), (501, 4)]);
+        world.open_round(0);
+        let hash = hash_on_chain(world, &honest);
+        let executor = world.bring_to_vote(&VOTERS, hash);
+        // So large that nothing of a share remains, and small enough for the token.
+        let enlarged = StateUpdate {
+            totalCapacity: honest.totalCapacity + (U256::ONE << 96),
+            ..honest.clone()
+        };
+        if world.execute(executor, 1, &enlarged).is_err() {
+            world.execute(executor, 1, &honest).expect("executed");
+        }
+        claim(world, 500, 1, 6, &tree).expect("claimed");
+        world.balance_of(500) < sno(POOL) * U256::from(6) / U256::from(10)
+    });
+}
+
+#[test]
 fn f20_claims_beyond_the_total_capacity_do_not_reach_into_other_pools() {
     attack_fails("f20b", 3, |world| {
         with_user(world);

@@ -75,6 +75,9 @@ pub enum FaultKind {
     /// While the process is down, one bit changes of what had been synced to its disk. Where the node refuses that disk
     /// when it starts again, its operator starts it with an empty one.
     BitFlip,
+    /// The process ends with its disk: it starts again with an empty one when the fault is over, and with the keys that its
+    /// operator keeps elsewhere.
+    DiskLost,
     /// The clock by which the hosts live, which the chain's timestamps set, is wrong: blocks seem to them to be of another
     /// time.
     ClockSkew {
@@ -282,11 +285,13 @@ pub enum SwarmKind {
     TimestampDrift,
     /// [`FaultKind::TimeJump`].
     TimeJump,
+    /// [`FaultKind::DiskLost`].
+    DiskLost,
 }
 
 impl SwarmKind {
     /// Every kind with its name in scenario files and records.
-    pub const ALL: [(&'static str, SwarmKind); 23] = [
+    pub const ALL: [(&'static str, SwarmKind); 24] = [
         ("crash", SwarmKind::Crash),
         ("torn-write", SwarmKind::TornWrite),
         ("restart-loop", SwarmKind::RestartLoop),
@@ -310,6 +315,7 @@ impl SwarmKind {
         ("sequencer-stop", SwarmKind::SequencerStop),
         ("timestamp-drift", SwarmKind::TimestampDrift),
         ("time-jump", SwarmKind::TimeJump),
+        ("disk-lost", SwarmKind::DiskLost),
     ];
 }
 
@@ -332,6 +338,7 @@ impl FaultKind {
             FaultKind::DiskSyncFails => "disk-sync-fails",
             FaultKind::DiskSlow { .. } => "disk-slow",
             FaultKind::BitFlip => "bit-flip",
+            FaultKind::DiskLost => "disk-lost",
             FaultKind::ClockSkew { .. } => "clock-skew",
             FaultKind::ClockDrift { .. } => "clock-drift",
             FaultKind::RpcOutage => "rpc-outage",

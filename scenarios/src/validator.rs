@@ -23,7 +23,7 @@ pub enum ValidatorMisdeed {
     Equivocating,
     /// It issues receipts for work that nobody has done, and proposes to pay for it.
     Forging,
-    /// It moves rounds on the moment it may, fills them with proposals of nothing, and never votes.
+    /// It moves rounds on the moment it may, sets a proposal of nothing beside the first that has votes, and never votes.
     Griefing,
     /// It issues two receipts for each work, and proposes the one that the others do not: true, and not the same.
     Duplicating,
@@ -31,11 +31,18 @@ pub enum ValidatorMisdeed {
     Understating,
     /// It refuses users' jobs for no reason or admits them and has nothing done, and tells of results that nobody has.
     Stonewalling,
+    /// It proposes the truth, and tries to execute it with a total so much larger that no share is worth anything.
+    Overstating,
+    /// It proposes capacity for an account that has done nothing and votes for it; then it leaves the set, joins it again and
+    /// votes once more, until there are votes enough.
+    Returning,
+    /// It moves a round on only where that gets it a proposer's place.
+    Grinding,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 14] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 17] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -50,6 +57,9 @@ impl ValidatorMisdeed {
         ("duplicating", ValidatorMisdeed::Duplicating),
         ("understating", ValidatorMisdeed::Understating),
         ("stonewalling", ValidatorMisdeed::Stonewalling),
+        ("overstating", ValidatorMisdeed::Overstating),
+        ("returning", ValidatorMisdeed::Returning),
+        ("grinding", ValidatorMisdeed::Grinding),
     ];
 
     /// Its name in files.

@@ -167,7 +167,10 @@ fn written(strike: &Strike) -> Table {
     }
     match strike.kind {
         FaultKind::Reset { .. } | FaultKind::Reorg { .. } | FaultKind::TimeJump { .. } => {}
-        FaultKind::Crash { .. } | FaultKind::RestartLoop { .. } | FaultKind::BitFlip => {
+        FaultKind::Crash { .. }
+        | FaultKind::RestartLoop { .. }
+        | FaultKind::BitFlip
+        | FaultKind::DiskLost => {
             put("down_for", span(strike.lasts));
         }
         _ => put("lasts", span(strike.lasts)),
@@ -322,7 +325,7 @@ longest = "20m"
                 }
             }
         }
-        assert_eq!(kinds.len(), 23, "{kinds:?}");
+        assert_eq!(kinds.len(), 24, "{kinds:?}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct DiskUsage {
     pub syncs: u64,
     /// Writes and changes of length that crashes have taken back.
     pub lost: u64,
-    /// Times that a node refused it as damaged, and it was replaced by an empty one.
+    /// Times that it was replaced by an empty one: it was lost, or a node refused it as damaged.
     pub replaced: u64,
 }
 
@@ -163,13 +163,14 @@ impl SimDisk {
         self.lock().damaged
     }
 
-    /// An operator puts an empty disk in its place.
-    pub fn replace(&self) {
+    /// An operator puts an empty disk in its place. Says how many bytes the old one held.
+    pub fn replace(&self) -> u64 {
         let mut images = self.lock();
         let usage = DiskUsage {
             replaced: images.usage.replaced + 1,
             ..images.usage
         };
+        let held = images.durable.len() as u64;
         *images = Images {
             generation: images.generation + 1,
             usage,
@@ -177,6 +178,7 @@ impl SimDisk {
             troubled: images.troubled,
             ..Images::default()
         };
+        held
     }
 
     /// Something is wrong with the disk from now on, or nothing any more. Says how many operations the trouble before

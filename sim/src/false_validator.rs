@@ -58,6 +58,9 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Duplicating => actors::ValidatorMisdeed::Duplicating,
         ValidatorMisdeed::Understating => actors::ValidatorMisdeed::Understating,
         ValidatorMisdeed::Stonewalling => actors::ValidatorMisdeed::Stonewalling,
+        ValidatorMisdeed::Overstating => actors::ValidatorMisdeed::Overstating,
+        ValidatorMisdeed::Returning => actors::ValidatorMisdeed::Returning,
+        ValidatorMisdeed::Grinding => actors::ValidatorMisdeed::Grinding,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::disk::DiskUsage;
 use crate::faults::Struck;
 use crate::guard::{self, GuardError};
 use crate::limit;
+use crate::oracle::draws::Drawn;
 use crate::oracle::hostile::Acted;
 use crate::oracle::misdeeds::Counts;
 use crate::points::Passings;
@@ -78,9 +79,15 @@ pub struct Record {
     pub events: BTreeMap<String, u64>,
     /// How often each of the oracle's invariants was checked.
     pub checks: BTreeMap<String, u64>,
+    /// How often each validator was drawn to propose.
+    #[serde(default)]
+    pub draws: BTreeMap<String, Drawn>,
     /// What those did who do not play by the rules: by host, then by act, how often.
     #[serde(default)]
     pub misdeeds: Counts,
+    /// Which of the validators do not play by the rules, and how.
+    #[serde(default)]
+    pub behaviours: BTreeMap<String, String>,
     /// How many of them there are: of a scenario with a limit, those that it is about.
     #[serde(default)]
     pub adversaries: u32,
@@ -290,6 +297,7 @@ fn record(
         states: reached(|ending| &ending.states),
         events: reached(|ending| &ending.events),
         checks: reached(|ending| &ending.checks),
+        draws: ending.as_ref().map(|e| e.draws.clone()).unwrap_or_default(),
         verdict: ending.as_ref().and_then(|e| e.verdict),
         acts: ending.as_ref().map(|e| e.acts.clone()).unwrap_or_default(),
         acted: ending.as_ref().map(|e| e.acted.clone()).unwrap_or_default(),
@@ -297,6 +305,11 @@ fn record(
             .as_ref()
             .map(|e| e.misdeeds.clone())
             .unwrap_or_default(),
+        behaviours: scenario
+            .validator_misdeeds
+            .iter()
+            .map(|(host, misdeed)| (host.to_string(), misdeed.name().to_owned()))
+            .collect(),
         adversaries: u32::try_from(scenario.adversaries()).unwrap_or(u32::MAX),
         limit: scenario.side().map_or("", Side::name).to_owned(),
         expected,

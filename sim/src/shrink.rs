@@ -1,4 +1,4 @@
-//! Shrinking: a failure with fewer hosts, faults and jobs, that is still the same failure.
+//! Shrinking: a failure with fewer hosts, faults, acts and jobs, in less time, that is still the same failure.
 //!
 //! Greedy: one thing at a time is left out or made smaller, and stays so where a run, in a process of its own, still
 //! violates the same invariant. Whatever has been reached is on disk, so that an interrupted shrink goes on from there.
@@ -14,6 +14,9 @@ use crate::run::Record;
 use crate::sweep::Job;
 use crate::sweep::children::{ChildError, Children};
 use crate::variant::Variant;
+
+/// Invariants that hold sooner or later: a run that ends before shows nothing.
+const OF_DEADLINES: [&str; 2] = ["ends-in-time", "limit"];
 
 /// Why a case could not be shrunk.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,7 @@ pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Sh
         let mut next = 0;
         loop {
             let table = case::parse(&best.scenario)?;
-            let Some(candidate) = candidates(&table).into_iter().nth(next) else {
+            let Some(candidate) = candidates(&table, &best).into_iter().nth(next) else {
                 break;
             };
             let text = case::text_of(&candidate.table)?;
@@ -150,8 +153,8 @@ impl Runner {
     }
 }
 
-/// Everything that could be left out or made smaller, the largest first.
-fn candidates(table: &Table) -> Vec<Candidate> {
+/// Everything that could be left out or made smaller, the largest first, of the table that fails as `case` says.
+fn candidates(table: &Table, case: &Case) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     let list = |key: &str| -> Vec<Value> {
         table
@@ -168,14 +171,19 @@ fn candidates(table: &Table) -> Vec<Candidate> {
             candidates.push(Candidate { table, what });
         }
     };
-    for key in ["fault", "transfer", "user"] {
+    for key in ["fault", "act", "transfer", "user", "peer"] {
         let items = list(key);
         if items.len() > 1 {
+            with(format!("all {key}s"), &|t| {
+                t.remove(key);
+                forget_missing(t);
+            });
             let half = items.len() / 2;
             for (keep, which) in [(0..half, "last"), (half..items.len(), "first")] {
                 let kept = items[keep].to_vec();
                 with(format!("the {which} {key}s"), &move |t| {
                     t.insert(key.to_owned(), Value::Array(kept.clone()));
+                    forget_missing(t);
                 });
             }
         }
@@ -184,11 +192,21 @@ fn candidates(table: &Table) -> Vec<Candidate> {
             kept.remove(index);
             with(format!("{key} {}", index + 1), &move |t| {
                 t.insert(key.to_owned(), Value::Array(kept.clone()));
+                forget_missing(t);
             });
         }
     }
     for key in ["worker", "validator", "user"] {
-        for (index, group) in list(key).iter().enumerate() {
+        let groups = list(key);
+        for (index, group) in groups.iter().enumerate() {
+            if key != "user" && groups.len() > 1 {
+                let mut kept = groups.clone();
+                kept.remove(index);
+                with(format!("group {} of {key}s", index + 1), &move |t| {
+                    t.insert(key.to_owned(), Value::Array(kept.clone()));
+                    forget_missing(t);
+                });
+            }
             let count = group.get("count").and_then(Value::as_integer).unwrap_or(0);
             for fewer in [1, count / 2, count - 1] {
                 if (1..count).contains(&fewer) {
@@ -226,10 +244,20 @@ fn candidates(table: &Table) -> Vec<Candidate> {
             });
         }
     }
+    let minutes = (case.virtual_seconds / 60.0) as i64 + 2;
+    let given = table.get("deadline").and_then(Value::as_str);
+    let given = given.and_then(|text| smartnodes_scenarios::duration(text).ok());
+    let is_shorter = given.is_some_and(|given| given.as_secs() as i64 > minutes * 60);
+    // What does not come to its end in time would fail all the more, and show nothing.
+    if is_shorter && !OF_DEADLINES.contains(&case.invariant.as_str()) {
+        with(format!("all after {minutes} minutes"), &move |t| {
+            t.insert("deadline".to_owned(), format!("{minutes}m").into());
+        });
+    }
     candidates
 }
 
-/// Faults forget hosts that are no longer there.
+/// Faults forget hosts that are no longer there, and what strikes nobody else is left out.
 fn forget_missing(table: &mut Table) {
     let count = |role: &str| {
         let groups = table
@@ -240,7 +268,7 @@ fn forget_missing(table: &mut Table) {
         let counts = groups.filter_map(|group| group.get("count")?.as_integer());
         counts.sum::<i64>()
     };
-    let left = ["validator", "worker", "user"].map(|role| (role, count(role)));
+    let left = ["validator", "worker", "user", "peer"].map(|role| (role, count(role)));
     let is_there = |name: &Value| {
         let named = name.as_str().and_then(|name| name.split_once('-'));
         let Some((role, number)) = named else {
@@ -250,14 +278,23 @@ fn forget_missing(table: &mut Table) {
         left.iter()
             .any(|(known, count)| *known == role && number <= *count)
     };
-    let faults = table.get_mut("fault").and_then(Value::as_array_mut);
-    for fault in faults.into_iter().flatten().filter_map(Value::as_table_mut) {
-        for key in ["hosts", "against"] {
-            if let Some(names) = fault.get_mut(key).and_then(Value::as_array_mut) {
-                names.retain(is_there);
-            }
-        }
-    }
+    let Some(faults) = table.get_mut("fault").and_then(Value::as_array_mut) else {
+        return;
+    };
+    faults.retain_mut(|fault| {
+        let Some(fault) = fault.as_table_mut() else {
+            return true;
+        };
+        ["hosts", "against"].into_iter().all(|key| {
+            let Some(names) = fault.get_mut(key).and_then(Value::as_array_mut) else {
+                return true;
+            };
+            names.retain(is_there);
+            !names.is_empty()
+        }) && ["host", "by_host"]
+            .into_iter()
+            .all(|key| fault.get(key).is_none_or(is_there))
+    });
 }
 
 fn set(table: &mut Table, list: &str, index: usize, key: &str, value: Value) {
@@ -275,11 +312,18 @@ mod tests {
     fn faults_forget_hosts_that_are_gone() {
         let mut table: Table = r#"
             worker = [{ count = 1 }]
-            fault = [{ hosts = ["worker-1"], against = ["worker-1", "worker-2", "chain"] }]
+            fault = [
+                { hosts = ["worker-1"], against = ["worker-1", "worker-2", "chain"] },
+                { hosts = ["worker-2"], against = ["chain"] },
+                { host = "any worker" },
+                { host = "worker-3" },
+            ]
         "#
         .parse()
         .expect("a table");
         forget_missing(&mut table);
+        assert_eq!(table["fault"].as_array().map(Vec::len), Some(2));
+        assert_eq!(table["fault"][1]["host"].as_str(), Some("any worker"));
         assert_eq!(table["fault"][0]["hosts"].as_array().map(Vec::len), Some(1));
         assert_eq!(
             table["fault"][0]["against"].as_array().map(Vec::len),
@@ -293,12 +337,23 @@ mod tests {
             deadline = "9h"
             updates = 3
             fault = [{ kind = "a" }, { kind = "b" }]
+            act = [{ kind = "c" }]
             worker = [{ count = 5 }]
+            validator = [{ count = 1 }, { count = 2 }]
             user = [{ count = 1, job = [{ steps = 1 }] }]
         "#
         .parse()
         .expect("a table");
-        let all = candidates(&table);
+        let mut case = Case {
+            found_in: String::new(),
+            scenario: String::new(),
+            seed: 1,
+            build: String::new(),
+            invariant: "supply".to_owned(),
+            detail: String::new(),
+            virtual_seconds: 100.0,
+        };
+        let all = candidates(&table, &case);
         let what: Vec<&str> = all.iter().map(|c| c.what.as_str()).collect();
         for expected in [
             "the last faults",
@@ -308,9 +363,19 @@ mod tests {
             "1 of 5 workers",
             "job 1 of user 1",
             "2 updates",
+            "all faults",
+            "act 1",
+            "group 2 of validators",
+            "all after 3 minutes",
         ] {
             assert!(what.contains(&expected), "{expected} is not in {what:?}");
         }
         assert!(all.iter().all(|candidate| candidate.table != table));
+        case.invariant = "ends-in-time".to_owned();
+        let all = candidates(&table, &case);
+        assert!(
+            all.iter()
+                .all(|candidate| !candidate.what.contains("minutes"))
+        );
     }
 }

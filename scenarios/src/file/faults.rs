@@ -43,7 +43,7 @@ pub(super) struct FaultTable {
     pass: Option<Spot<u64>>,
     /// Which host must pass it, if not the one that is struck.
     by_host: Option<Spot<String>>,
-    /// Of crash and restart-loop: how long the process is down; a crash may last "forever".
+    /// Of crash, restart-loop, bit-flip and disk-lost: how long the process is down; a crash may last "forever".
     down_for: Option<Spot<LastsValue>>,
     /// How long it lasts; a partition or a fee-spike may last "forever".
     lasts: Option<Spot<LastsValue>>,
@@ -100,7 +100,7 @@ enum Lasts {
 }
 
 /// Name, whom it strikes, how long it lasts, and the fields that only some kinds have.
-const KINDS: [(&str, Strikes, Lasts, &[&str]); 22] = [
+const KINDS: [(&str, Strikes, Lasts, &[&str]); 23] = [
     ("crash", Strikes::Hosts, Lasts::Down, &["unsynced"]),
     (
         "restart-loop",
@@ -126,6 +126,7 @@ const KINDS: [(&str, Strikes, Lasts, &[&str]); 22] = [
     ("disk-sync-fails", Strikes::Hosts, Lasts::While, &[]),
     ("disk-slow", Strikes::Hosts, Lasts::While, &["sync_takes"]),
     ("bit-flip", Strikes::Hosts, Lasts::Down, &[]),
+    ("disk-lost", Strikes::Hosts, Lasts::Down, &[]),
     (
         "clock-skew",
         Strikes::Hosts,

@@ -8,7 +8,10 @@
 //! would prove nothing. A `false-proposal` names a hash for which nobody honest may vote, and comes before the proposal.
 
 mod forge;
+mod grinding;
+mod hand;
 mod lie;
+mod returning;
 mod round;
 mod stonewall;
 mod wire;
@@ -24,6 +27,7 @@ use smartnodes_node::roles::{RoleState, discovery, serve};
 use smartnodes_node::tasks::JoinSet;
 use tokio::sync::mpsc;
 
+use hand::Hand;
 use lie::Made;
 
 /// Events between the swarm and the node's own handling of them.
@@ -52,7 +56,7 @@ pub enum ValidatorMisdeed {
     Equivocating,
     /// It issues receipts for work that nobody has done, and proposes to pay for it.
     Forging,
-    /// It moves rounds on the moment it may, fills them with proposals of nothing, and never votes.
+    /// It moves rounds on the moment it may, sets a proposal of nothing beside the first that has votes, and never votes.
     Griefing,
     /// It issues two receipts for each work, and proposes the one that the others do not: true, and not the same.
     Duplicating,
@@ -60,6 +64,13 @@ pub enum ValidatorMisdeed {
     Understating,
     /// It refuses users' jobs for no reason or admits them and has nothing done, and tells of results that nobody has.
     Stonewalling,
+    /// It proposes the truth, and tries to execute it with a total so much larger that no share is worth anything.
+    Overstating,
+    /// It proposes capacity for an account that has done nothing and votes for it; then it leaves the set, joins it again and
+    /// votes once more, until there are votes enough.
+    Returning,
+    /// It moves a round on only where that gets it a proposer's place.
+    Grinding,
 }
 
 /// For what a cheating validator votes.
@@ -79,7 +90,8 @@ enum Ballot {
 impl ValidatorMisdeed {
     fn ballot(self) -> Ballot {
         match self {
-            Self::Silent | Self::Griefing => Ballot::Nothing,
+            // One that returns votes in its own way.
+            Self::Silent | Self::Griefing | Self::Returning => Ballot::Nothing,
             Self::Lazy | Self::Stonewalling => Ballot::First,
             Self::Colluding => Ballot::Accomplices,
             _ => Ballot::Opportune,
@@ -113,14 +125,17 @@ impl FalseValidator {
         config: NodeConfig,
         parts: NodeParts<S>,
     ) -> Result<Self, NodeError> {
+        let hand = Hand::new(&parts);
         let (context, events) = assemble(config, parts).await?;
         let validator = Arc::new(Validator::open(context.clone())?);
         let cheat = Arc::new(Cheat {
             misdeed,
             group,
+            hand,
             validator: validator.clone(),
             made: Mutex::default(),
             silent_in: AtomicU64::new(0),
+            left_in: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
         let (on, passed_on) = mpsc::channel(EVENTS_MAX);
@@ -146,11 +161,15 @@ impl FalseValidator {
 struct Cheat {
     misdeed: ValidatorMisdeed,
     group: Group,
+    /// What it sends that no node would.
+    hand: Option<Hand>,
     validator: Arc<Validator>,
     /// What it has made up for the present round.
     made: Mutex<Option<Made>>,
     /// The last round of which it has told that it kept silent.
     silent_in: AtomicU64,
+    /// The last round of which it has told that it left a step of it to others.
+    left_in: AtomicU64,
 }
 
 impl Cheat {

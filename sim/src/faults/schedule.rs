@@ -303,6 +303,7 @@ fn drawn_kind(kind: SwarmKind, below: &dyn Fn(&str, u64) -> u64) -> (FaultKind, 
             false,
         ),
         SwarmKind::BitFlip => (FaultKind::BitFlip, false),
+        SwarmKind::DiskLost => (FaultKind::DiskLost, false),
         SwarmKind::ClockSkew => (
             FaultKind::ClockSkew {
                 by: Duration::from_secs(1 + below("wrong", 300)),

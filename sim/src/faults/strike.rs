@@ -63,6 +63,7 @@ pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> S
             (broken, format!("{broken} connections reset"))
         }
         FaultKind::BitFlip => bit_flip(strike, stage).await,
+        FaultKind::DiskLost => disk_lost(strike, stage).await,
         FaultKind::TimeJump { by } => {
             stage.chain.jump(*by);
             (1, format!("the chain's time has jumped by {by:?}"))
@@ -232,6 +233,25 @@ async fn bit_flip(strike: &Strike, stage: &Stage) -> (u64, String) {
     });
     let flipped: u64 = join_all(tasks).await.into_iter().sum();
     (flipped, format!("{flipped} bits changed"))
+}
+
+/// A machine is gone with its disk, and another one takes its place.
+async fn disk_lost(strike: &Strike, stage: &Stage) -> (u64, String) {
+    let tasks = nodes(strike, stage).map(|(host, target)| async move {
+        let _alone = target.busy.clone().lock_owned().await;
+        if let Some(writes_lost) = target.kill(Unsynced::Lost) {
+            info!(%host, writes_lost, "crash");
+        }
+        let bytes = target.disk.replace();
+        info!(%host, bytes, "the disk is lost");
+        last(strike, stage).await;
+        info!(%host, "restart");
+        target.start();
+        bytes
+    });
+    let held = join_all(tasks).await.into_iter().filter(|bytes| *bytes > 0);
+    let lost = held.count() as u64;
+    (lost, format!("{lost} disks lost with what they held"))
 }
 
 async fn restart(host: HostName, target: &Target) {

@@ -5,17 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy::primitives::{Address, B256, U256};
 
 use super::Tally;
+use super::draws::{Drawn, Draws};
 use super::ether::{EthHeld, Ether};
 use super::events::Seen;
 use super::settings::{Settings, approvals};
 use super::testnet::Testnet;
 use super::truth::Truth;
 
+#[path = "rounds.rs"]
+mod rounds;
+
+use rounds::Round;
+
 /// A rule that was broken, and how.
 pub type Broken = (&'static str, String);
 
 /// SNO wei that each genesis validator gets.
 const GENESIS_EACH: u128 = 1_000_000 * 10u128.pow(18);
+/// A distribution can be claimed while there are no more later ones.
+const CLAIMABLE_UPDATES: u64 = 500;
 /// Challenges after which a worker must have been paid for one.
 const SURELY_PAID: u64 = 3;
 /// Parts of a distribution, in per cent: the workers'.
@@ -36,6 +44,8 @@ pub struct Balances {
     pub eth: EthHeld,
     /// The last distribution's id.
     pub last_distribution: U256,
+    /// Hash and votes of each proposal of the open round, in their order.
+    pub proposals: Vec<(B256, u64)>,
 }
 
 /// What the deployment fixed.
@@ -73,6 +83,7 @@ pub struct Books {
     claims: u64,
     members: BTreeSet<Address>,
     round: Option<Round>,
+    draws: Draws,
     last_executed_round: u64,
     rounds_opened: u64,
     last_opened_round: u64,
@@ -100,16 +111,7 @@ struct Distribution {
     claimed_minted: u128,
     claimed_capacity: u128,
     accounts: BTreeSet<Address>,
-}
-
-#[derive(Debug, Clone)]
-struct Round {
-    number: u64,
-    snapshot: u64,
-    approval_percent: u64,
-    /// Who may vote: the validators of the set when the round opened, without those who left since.
-    members: BTreeSet<Address>,
-    votes: BTreeMap<Address, B256>,
+    expired: bool,
 }
 
 /// Collects the rules that one transaction is checked for, and those that it breaks.
@@ -148,6 +150,7 @@ impl Books {
             claims: 0,
             members: BTreeSet::new(),
             round: None,
+            draws: Draws::default(),
             last_executed_round: 0,
             rounds_opened: 0,
             last_opened_round: 0,
@@ -190,6 +193,7 @@ impl Books {
                 Seen::Distributed { id, pool } => {
                     explained += self.distributed(*id, *pool, timestamp, seen, &mut broke);
                 }
+                Seen::Expired { id } => self.expired(*id, &mut broke),
                 Seen::Claimed {
                     id,
                     account,
@@ -217,7 +221,9 @@ impl Books {
                 | Seen::ExecuteCall { .. } => {}
                 Seen::ValidatorAdded(_)
                 | Seen::ValidatorRemoved(_)
+                | Seen::Drawn(_)
                 | Seen::RoundOpened { .. }
+                | Seen::Proposed { .. }
                 | Seen::Voted { .. } => self.consensus(event, &mut broke),
             }
         }
@@ -243,6 +249,11 @@ impl Books {
         })
         .map(|(worker, _)| *worker)
         .collect()
+    }
+
+    /// How often each validator was drawn to propose, and should have been.
+    pub fn draws(&self) -> BTreeMap<Address, Drawn> {
+        self.draws.all()
     }
 
     /// How often each invariant was checked.
@@ -335,6 +346,22 @@ impl Books {
         U256::from(emission - pool_minted)
     }
 
+    /// What is left of a distribution is nobody's any more: its emission is never minted, its payments are the treasury's.
+    fn expired(&mut self, id: u64, broke: &mut Broke) {
+        let newest = self.distributions.len() as u64;
+        let distribution = self.distributions.get_mut(&id);
+        let is_due = id + CLAIMABLE_UPDATES + 1 == newest;
+        broke.unless(distribution.is_some() && is_due, "expires-in-time", || {
+            format!("distribution {id} expires with distribution {newest}")
+        });
+        if let Some(distribution) = distribution {
+            distribution.expired = true;
+            distribution.pool = distribution.claimed;
+            distribution.pool_minted = distribution.claimed_minted;
+            distribution.capacity = distribution.claimed_capacity;
+        }
+    }
+
     /// Returns how much of what the transaction minted the claim explains.
     fn claimed(
         &mut self,
@@ -352,6 +379,10 @@ impl Books {
             });
             return U256::ZERO;
         };
+        let expired = distribution.expired;
+        broke.unless(!expired, "claims-within-pool", || {
+            format!("{account} claims from distribution {id}, which has expired")
+        });
         let called = seen.iter().find_map(|s| match s {
             Seen::ClaimCall {
                 id: of,
@@ -478,75 +509,6 @@ impl Books {
         }
     }
 
-    fn consensus(&mut self, event: &Seen, broke: &mut Broke) {
-        match event {
-            Seen::ValidatorAdded(account) => drop(self.members.insert(*account)),
-            Seen::ValidatorRemoved(account) => {
-                self.members.remove(account);
-                if let Some(round) = &mut self.round
-                    && round.members.remove(account)
-                {
-                    round.votes.remove(account);
-                    round.snapshot = round.snapshot.saturating_sub(1);
-                }
-            }
-            Seen::RoundOpened {
-                round,
-                snapshot,
-                required,
-            } => {
-                let members = self.members.len() as u64;
-                broke.unless(*snapshot <= members, "votes-of-the-snapshot", || {
-                    format!("round {round} counts {snapshot} validators, there are {members}")
-                });
-                let percent = self.settings.approval_percent;
-                let expected = approvals(*snapshot, percent);
-                broke.unless(*required == expected, "approved", || {
-                    format!(
-                        "round {round} asks for {required} of {snapshot}, it must be {expected}"
-                    )
-                });
-                self.rounds_opened += 1;
-                self.last_opened_round = *round;
-                self.round = Some(Round {
-                    number: *round,
-                    snapshot: *snapshot,
-                    approval_percent: percent,
-                    members: self.members.clone(),
-                    votes: BTreeMap::new(),
-                });
-            }
-            Seen::Voted {
-                round,
-                validator,
-                proposal,
-            } => {
-                let Some(open) = self.round.as_mut().filter(|open| open.number == *round) else {
-                    return broke.unless(false, "votes-of-the-snapshot", || {
-                        format!("a vote in round {round}, not open")
-                    });
-                };
-                broke.unless(
-                    open.members.contains(validator),
-                    "votes-of-the-snapshot",
-                    || format!("{validator} votes in round {round} and is not in its snapshot"),
-                );
-                let (made_up, honest) = (
-                    self.truth.is_made_up(*proposal),
-                    self.truth.is_honest(*validator),
-                );
-                broke.unless(!made_up || !honest, "honest-vote-is-true", || {
-                    format!("{validator} votes in round {round} for {proposal}, which is made up")
-                });
-                let before = open.votes.insert(*validator, *proposal);
-                broke.unless(before.is_none(), "votes-of-the-snapshot", || {
-                    format!("{validator} votes twice in round {round}")
-                });
-            }
-            _ => {}
-        }
-    }
-
     /// Compares what the contracts say with the books.
     pub fn compare(&self, balances: &Balances) -> Vec<Broken> {
         let mut broke = Broke::default();
@@ -594,6 +556,7 @@ impl Books {
             ids,
         );
         broke.broken.extend(self.ether.compare(&balances.eth));
+        broke.broken.extend(self.compare_votes(&balances.proposals));
         broke.broken
     }
 

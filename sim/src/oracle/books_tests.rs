@@ -185,6 +185,74 @@ fn an_honest_story_breaks_nothing() {
 }
 
 #[test]
+fn what_has_expired_is_nobodys_and_cannot_be_claimed() {
+    let (mut books, _) = one_update();
+    let pool = 38_250 * SNO;
+    assert_eq!(
+        books.transaction(DUE, &claim(1, 11, 60, pool * 60 / 100, pool * 60 / 100)),
+        []
+    );
+    let early = books.transaction(DUE, &[Seen::Expired { id: 1 }]);
+    assert_eq!(names(&early), ["expires-in-time"]);
+
+    let (mut books, _) = one_update();
+    for round in 2..=501 {
+        books.transaction(DUE, &voted(round, &[(1, 9), (2, 9)]));
+        books.transaction(DUE, &update(round, 0, &[], 0));
+    }
+    assert_eq!(books.tally().unclaimed_capacity, 100);
+    books.transaction(DUE, &voted(502, &[(1, 9), (2, 9)]));
+    let mut last = update(502, 0, &[], 0);
+    last.insert(2, Seen::Expired { id: 1 });
+    assert_eq!(names(&books.transaction(DUE, &last)), [] as [&str; 0]);
+    assert_eq!(books.tally().unclaimed_capacity, 0);
+    let late = books.transaction(DUE, &claim(1, 11, 60, pool * 60 / 100, pool * 60 / 100));
+    assert!(names(&late).contains(&"claims-within-pool"), "{late:?}");
+}
+
+fn proposed(number: u64, what: u8) -> Seen {
+    Seen::Proposed {
+        number,
+        proposal: hash(what),
+    }
+}
+
+#[test]
+fn a_proposal_that_takes_the_place_of_another_is_seen() {
+    let (mut books, _) = books();
+    books.transaction(DUE, &voted(1, &[]));
+    assert_eq!(
+        books.transaction(DUE, &[proposed(1, 8), proposed(2, 9)]),
+        []
+    );
+    let again = books.transaction(DUE, &[proposed(1, 7)]);
+    assert_eq!(names(&again), ["proposals-stay"]);
+}
+
+#[test]
+fn votes_on_chain_that_nobody_has_cast_or_that_are_gone_are_seen() {
+    let (mut books, _) = books();
+    books.transaction(DUE, &voted(1, &[]));
+    books.transaction(DUE, &[proposed(1, 8), proposed(2, 9)]);
+    let cast = voted(1, &[(1, 9), (2, 9), (3, 8)]);
+    assert_eq!(books.transaction(DUE, &cast[1..]), []);
+    let seen = |books: &Books, proposals: &[(u8, u64)]| {
+        let proposals: Vec<_> = proposals.iter().map(|(h, n)| (hash(*h), *n)).collect();
+        names(&books.compare_votes(&proposals)).len()
+    };
+    assert_eq!(seen(&books, &[(8, 1), (9, 2)]), 0);
+    for wrong in [&[(8, 1), (9, 3)][..], &[(8, 0), (9, 2)], &[(9, 2)]] {
+        assert_eq!(seen(&books, wrong), 1, "{wrong:?}");
+    }
+    // Who leaves takes its vote along.
+    books.transaction(DUE, &[Seen::ValidatorRemoved(account(2))]);
+    assert_eq!(seen(&books, &[(8, 1), (9, 2)]), 1);
+    assert_eq!(seen(&books, &[(8, 1), (9, 1)]), 0);
+    // An expired round shows nothing.
+    assert_eq!(seen(&books, &[]), 0);
+}
+
+#[test]
 fn capacity_that_nobody_computed_is_seen() {
     let (mut books, truth) = books();
     truth.computed(hash(1), account(11), 100, None);

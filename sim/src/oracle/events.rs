@@ -14,6 +14,7 @@ sol! {
     interface Token {
         event Transfer(address indexed from, address indexed to, uint256 value);
         event MerkleDistributionCreated(uint256 indexed distributionId, bytes32 merkleRoot, uint256 totalSnoRewards, uint256 totalEthRewards, uint256 timestamp);
+        event DistributionExpired(uint256 distributionId);
         event TestnetRewardsClaimed(address indexed user, uint256 amount);
         event EthPaymentEscrowed(address indexed user, uint256 payment);
         event ETHDeposited(address indexed from, uint256 amount);
@@ -45,7 +46,9 @@ sol! {
         event ValidatorRemoved(address indexed validator);
         event ConfigUpdated(uint256 updateTime);
         event ApprovalPercentageUpdated(uint8 oldPercent, uint8 newPercent);
+        event NewRoundStarted(uint256 indexed roundNumber, address[] selectedValidators);
         event RoundOpened(uint64 indexed round, uint64 snapshotCount, uint64 requiredApprovals);
+        event ProposalCreated(uint256 indexed proposalId, bytes32 indexed proposalHash, address indexed creator);
         event VoteCast(uint64 indexed round, address indexed validator, uint8 proposalNum, bytes32 proposalHash);
         event StateUpdateExecuted(uint64 indexed round, bytes32 indexed proposalHash, uint64 indexed distributionId, address executor);
         function executeProposal(uint8 proposalNum, StateUpdate calldata update) external;
@@ -64,6 +67,8 @@ pub enum Seen {
     Burned(U256),
     /// A distribution was made: SNO of the whole pool.
     Distributed { id: u64, pool: U256 },
+    /// A distribution can no longer be claimed from.
+    Expired { id: u64 },
     /// A reward was paid out.
     Claimed {
         id: u64,
@@ -96,12 +101,16 @@ pub enum Seen {
     ValidatorAdded(Address),
     /// A validator left the set.
     ValidatorRemoved(Address),
+    /// These are drawn to propose in the round that opens.
+    Drawn(Vec<Address>),
     /// A round opened.
     RoundOpened {
         round: u64,
         snapshot: u64,
         required: u64,
     },
+    /// A state update was proposed in the open round.
+    Proposed { number: u64, proposal: B256 },
     /// A vote was cast.
     Voted {
         round: u64,
@@ -218,6 +227,11 @@ fn token_event(log: &Log) -> Option<Seen> {
             pool: e.totalSnoRewards,
         });
     }
+    if let Ok(e) = Token::DistributionExpired::decode_log(log) {
+        return Some(Seen::Expired {
+            id: small(e.distributionId),
+        });
+    }
     if let Ok(e) = Token::TestnetRewardsClaimed::decode_log(log) {
         let (account, amount) = (e.user, e.amount);
         return Some(Seen::TestnetClaimed { account, amount });
@@ -263,6 +277,15 @@ fn coordinator_event(log: &Log) -> Option<Seen> {
         return Some(Seen::Voted {
             round: e.round,
             validator: e.validator,
+            proposal: e.proposalHash,
+        });
+    }
+    if let Ok(e) = Coordinator::NewRoundStarted::decode_log(log) {
+        return Some(Seen::Drawn(e.data.selectedValidators));
+    }
+    if let Ok(e) = Coordinator::ProposalCreated::decode_log(log) {
+        return Some(Seen::Proposed {
+            number: small(e.proposalId),
             proposal: e.proposalHash,
         });
     }

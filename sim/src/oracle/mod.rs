@@ -11,6 +11,7 @@
 //! uses the contracts' or the node's predicates: an error there must not hide itself.
 
 pub mod books;
+pub mod draws;
 mod ether;
 mod events;
 mod failures;
@@ -29,10 +30,12 @@ use std::collections::BTreeMap;
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, keccak256};
 use alloy::sol_types::SolCall;
+use smartnodes_evm::bindings::SmartnodesCoordinator as Coordinator;
 use smartnodes_evm::chain::{BlockSummary, CallError, Chain};
 use smartnodes_evm::deployment::Deployment;
 
 use crate::oracle::books::{Balances, Books, Terms};
+use crate::oracle::draws::Drawn;
 use crate::oracle::ether::EthHeld;
 use crate::oracle::events::Token;
 use crate::oracle::failures::Failures;
@@ -265,6 +268,11 @@ impl Oracle {
         self.books.unpaid()
     }
 
+    /// How often each validator was drawn to propose, and should have been.
+    pub fn draws(&self) -> BTreeMap<Address, Drawn> {
+        self.books.draws()
+    }
+
     /// How often each invariant was checked.
     pub fn checks(&self) -> BTreeMap<String, u64> {
         self.books.checks()
@@ -276,6 +284,10 @@ impl Oracle {
         let escrowed = chain.read(token, &Token::s_totalEscrowedCall {})?;
         let released = chain.read(token, &Token::s_releasedCall {})?;
         let credits = chain.read(token, &Token::s_totalCreditsCall {})?;
+        let proposals = chain.read(
+            self.deployment.coordinator,
+            &Coordinator::getProposalsCall {},
+        )?;
         Ok(Balances {
             eth: EthHeld {
                 all: chain
@@ -288,6 +300,10 @@ impl Oracle {
             escrowed: escrowed.sno,
             escrowed_eth: escrowed.eth,
             last_distribution: chain.read(token, &Token::s_currentDistributionIdCall {})?,
+            proposals: proposals
+                .into_iter()
+                .map(|proposal| (proposal.proposalHash, proposal.votes.into()))
+                .collect(),
         })
     }
 }

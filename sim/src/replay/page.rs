@@ -10,8 +10,10 @@ use crate::run::Record;
 
 /// Most messages that are drawn one by one; of more, each bundle of one link and moment is one arrow.
 const MESSAGES_MAX: usize = 60_000;
-/// Moments into which a run is cut for bundles.
+/// Moments into which a run is cut for bundles, if these are not too many then.
 const MOMENTS: u64 = 4_000;
+/// The fewest.
+const MOMENTS_MIN: u64 = 60;
 
 const TEMPLATE: &str = include_str!("timeline.html");
 
@@ -122,17 +124,31 @@ impl Timeline {
                 .map(|(at, from, to, bytes)| json!([at, from, to, bytes, 1]));
             return (false, single.collect());
         }
-        let moment = (self.last.as_micros() as u64 / MOMENTS).max(1);
+        let mut moments = MOMENTS;
+        let (moment, bundles) = loop {
+            let moment = (self.last.as_micros() as u64 / moments).max(1);
+            let bundles = self.bundles(moment);
+            // Many hosts have many links, and a page is to open at once.
+            if bundles.len() <= MESSAGES_MAX || moments / 2 < MOMENTS_MIN {
+                break (moment, bundles);
+            }
+            moments /= 2;
+        };
+        let arrows = bundles.iter().map(|((at, from, to), (bytes, count))| {
+            json!([at * moment + moment / 2, from, to, bytes, count])
+        });
+        (true, arrows.collect())
+    }
+
+    /// Bytes and number of the messages of each moment (microseconds long), sender and receiver.
+    fn bundles(&self, moment: u64) -> BTreeMap<(u64, usize, usize), (u64, u64)> {
         let mut bundles: BTreeMap<(u64, usize, usize), (u64, u64)> = BTreeMap::new();
         for (at, from, to, bytes) in &self.messages {
             let (sum, count) = bundles.entry((at / moment, *from, *to)).or_default();
             *sum += bytes;
             *count += 1;
         }
-        let arrows = bundles.iter().map(|((at, from, to), (bytes, count))| {
-            json!([at * moment + moment / 2, from, to, bytes, count])
-        });
-        (true, arrows.collect())
+        bundles
     }
 }
 
@@ -148,6 +164,20 @@ mod tests {
         }
         let (bundled, arrows) = timeline.arrows();
         assert!(bundled && arrows.len() <= MOMENTS as usize + 2);
+        let count: u64 = arrows.iter().filter_map(|arrow| arrow[4].as_u64()).sum();
+        assert_eq!(count, timeline.messages() as u64);
+    }
+
+    #[test]
+    fn among_many_hosts_bundles_are_longer() {
+        let mut timeline = Timeline::default();
+        for t in 0..(2 * MESSAGES_MAX as u64) {
+            let (from, to) = (t % 30, (t / 30 + 1 + t) % 30);
+            let (from, to) = (format!("worker-{from}"), format!("worker-{to}"));
+            timeline.add(&json!({"t": t * 1_000_000, "host": from, "to": to, "bytes": 2}));
+        }
+        let (bundled, arrows) = timeline.arrows();
+        assert!(bundled && arrows.len() <= MESSAGES_MAX, "{}", arrows.len());
         let count: u64 = arrows.iter().filter_map(|arrow| arrow[4].as_u64()).sum();
         assert_eq!(count, timeline.messages() as u64);
     }

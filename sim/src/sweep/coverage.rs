@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use smartnodes_node::failpoint::SOMETIMES;
-use smartnodes_scenarios::SwarmKind;
+use smartnodes_scenarios::{PeerMisdeed, SwarmKind, UserMisdeed, ValidatorMisdeed, WorkerMisdeed};
 
 use crate::oracle;
 use crate::run::{Outcome, Record};
@@ -23,6 +23,8 @@ pub struct Coverage {
     pub events: BTreeMap<String, Reached>,
     /// For each invariant of the oracle, how often it was checked.
     pub checks: BTreeMap<String, Reached>,
+    /// For each way not to play by the rules, how often somebody did what belongs to it.
+    pub misdeeds: BTreeMap<String, Reached>,
     /// For each invariant that did not hold, in how many runs.
     pub violated: BTreeMap<String, u64>,
     /// What no run has reached.
@@ -49,6 +51,8 @@ pub struct Never {
     pub states: BTreeSet<String>,
     /// Events that no contract has emitted.
     pub events: BTreeSet<String>,
+    /// Ways not to play by the rules that nobody has taken.
+    pub misdeeds: BTreeSet<String>,
 }
 
 impl Default for Never {
@@ -58,6 +62,7 @@ impl Default for Never {
             faults: SwarmKind::ALL.iter().map(|(name, _)| owned(name)).collect(),
             states: SOMETIMES.iter().map(owned).collect(),
             events: oracle::event_names().into_iter().collect(),
+            misdeeds: misdeeds(),
         }
     }
 }
@@ -94,6 +99,10 @@ impl Coverage {
         for (invariant, times) in &record.checks {
             reach(&mut self.checks, invariant, *times);
         }
+        for (behaviour, times) in done(record) {
+            reach(&mut self.misdeeds, &behaviour, times);
+            self.never.misdeeds.remove(&behaviour);
+        }
         if record.outcome == Outcome::Violated {
             let names: BTreeSet<&str> = record
                 .violations
@@ -128,6 +137,8 @@ impl Coverage {
             format!("events of the contracts: {}", list(&self.events)),
             format!("events never emitted: {}", names(&self.never.events)),
             format!("invariants checked: {}", list(&self.checks)),
+            format!("misdeeds done: {}", list(&self.misdeeds)),
+            format!("misdeeds never done: {}", names(&self.never.misdeeds)),
         ];
         if !self.violated.is_empty() {
             let violated = self.violated.iter();
@@ -138,6 +149,39 @@ impl Coverage {
         }
         lines
     }
+}
+
+/// All ways not to play by the rules, each with the role that takes it.
+fn misdeeds() -> BTreeSet<String> {
+    fn of<T>(role: &str, all: &[(&str, T)]) -> Vec<String> {
+        let names = all.iter().map(|(name, _)| format!("{role} {name}"));
+        names.collect()
+    }
+    let all = [
+        of("validator", &ValidatorMisdeed::ALL),
+        of("worker", &WorkerMisdeed::ALL),
+        of("user", &UserMisdeed::ALL),
+        of("peer", &PeerMisdeed::ALL),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// Which of [`misdeeds`] somebody did in a run, and how many acts that were.
+fn done(record: &Record) -> BTreeMap<String, u64> {
+    let validators = record.misdeeds.iter().filter_map(|(host, acts)| {
+        let behaviour = record.behaviours.get(host)?;
+        Some((host, behaviour, acts.values().sum::<u64>()))
+    });
+    let others = record.acted.iter().map(|acted| {
+        let times: u64 = acted.deeds.values().sum();
+        (&acted.host, &acted.behaviour, times)
+    });
+    let mut done = BTreeMap::new();
+    for (host, behaviour, times) in validators.chain(others).filter(|(_, _, n)| *n > 0) {
+        let role = host.split('-').next().unwrap_or_default();
+        *done.entry(format!("{role} {behaviour}")).or_default() += times;
+    }
+    done
 }
 
 fn reach(reached: &mut BTreeMap<String, Reached>, name: &str, times: u64) {

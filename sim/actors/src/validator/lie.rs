@@ -17,6 +17,8 @@ use super::{Cheat, ValidatorMisdeed};
 
 /// Capacity that nobody has worked for: far more than workers do in a round.
 const LOOT: u128 = 1_000_000_000_000;
+/// Added to a total, it leaves nothing of a share, and is within what the token takes for a total.
+const OVERSTATED_BY: u128 = 1 << 96;
 /// A receipt is with everyone after so many of the margins that the protocol allows for gossip.
 const EVERYWHERE_MARGINS: u64 = 4;
 
@@ -59,7 +61,9 @@ impl Cheat {
         };
         let domain = &self.validator.ctx.domain;
         match self.misdeed {
-            ValidatorMisdeed::Colluding | ValidatorMisdeed::Withholding => {
+            ValidatorMisdeed::Colluding
+            | ValidatorMisdeed::Withholding
+            | ValidatorMisdeed::Returning => {
                 let account = Address::from_word(keccak256(self.group.secret));
                 let mut workers: BTreeMap<Address, u128> = payload.workers.into_iter().collect();
                 workers.insert(account, LOOT);
@@ -91,6 +95,7 @@ impl Cheat {
             }
             // What is proposed is true; only what is executed is not.
             ValidatorMisdeed::Understating => update.totalCapacity /= U256::from(2),
+            ValidatorMisdeed::Overstating => update.totalCapacity += U256::from(OVERSTATED_BY),
             ValidatorMisdeed::Griefing => {
                 hash = keccak256([self.group.secret.as_slice(), hash.as_slice()].concat());
                 is_false = true;

@@ -54,6 +54,9 @@ impl Cheat {
             }
             RoundPhase::Sealed => Ok(KEEN),
             RoundPhase::Due | RoundPhase::Drawable => {
+                if self.misdeed == ValidatorMisdeed::Grinding {
+                    self.move_on_where_it_pays(&status).await?;
+                }
                 // Others wait for their turn.
                 if self.misdeed == ValidatorMisdeed::Griefing {
                     let round = status.round;
@@ -90,6 +93,9 @@ impl Cheat {
         if self.misdeed.proposes() {
             self.propose(status, &proposals).await?;
             self.publish_late(status, &proposals).await?;
+            if self.misdeed == ValidatorMisdeed::Returning {
+                self.vote_and_return().await?;
+            }
             self.execute(status, &proposals).await?;
         }
         Ok(())
@@ -136,7 +142,7 @@ impl Cheat {
         Ok(())
     }
 
-    fn of_accomplices<'a>(&self, proposals: &'a [Proposal]) -> Option<&'a Proposal> {
+    pub(super) fn of_accomplices<'a>(&self, proposals: &'a [Proposal]) -> Option<&'a Proposal> {
         proposals.iter().find(|p| self.is_member(p.creator))
     }
 
@@ -185,6 +191,10 @@ impl Cheat {
         let late = status.expires_at.saturating_sub(status.update_interval / 8);
         let now = ctx.clock.now();
         let any_may = now >= status.opened_at + status.update_interval / 4;
+        // Nothing is spoilt by a proposal beside none that has votes.
+        if self.misdeed == ValidatorMisdeed::Griefing && proposals.iter().all(|p| p.votes == 0) {
+            return Ok(());
+        }
         if accomplice || now >= late || (!any_may && !ctx.chain.proposers().await?.contains(&me)) {
             return Ok(());
         }
@@ -209,6 +219,15 @@ impl Cheat {
         }
         *self.made() = Some(made);
         ctx.chain.send(Intent::Propose { round, hash }).await?;
+        // Of some, what they propose is what anybody would.
+        if matches!(
+            self.misdeed,
+            ValidatorMisdeed::Understating
+                | ValidatorMisdeed::Overstating
+                | ValidatorMisdeed::Grinding
+        ) {
+            return Ok(());
+        }
         let act = match self.misdeed {
             ValidatorMisdeed::Late => "proposal-before-payload",
             ValidatorMisdeed::Duplicating => "other-true-proposal",
@@ -253,7 +272,7 @@ impl Cheat {
     }
 
     /// Executes what the group has proposed, if it has the votes.
-    async fn execute(
+    pub(super) async fn execute(
         &self,
         status: &RoundStatus,
         proposals: &[Proposal],
@@ -284,8 +303,14 @@ impl Cheat {
                     Found::Nowhere | Found::Refused(_) => continue,
                 },
             };
-            if self.misdeed == ValidatorMisdeed::Understating {
-                info!(act = "understated-total", round = status.round, proposal = %proposal.hash, "misdeed");
+            match self.misdeed {
+                ValidatorMisdeed::Understating => {
+                    info!(act = "understated-total", round = status.round, proposal = %proposal.hash, "misdeed");
+                }
+                ValidatorMisdeed::Overstating => {
+                    info!(act = "overstated-total", round = status.round, proposal = %proposal.hash, "misdeed");
+                }
+                _ => {}
             }
             let intent = Intent::Execute {
                 round: status.round,
@@ -293,6 +318,9 @@ impl Cheat {
                 update,
             };
             ctx.chain.send(intent).await?;
+            if self.misdeed == ValidatorMisdeed::Grinding {
+                return Ok(());
+            }
             info!(act = "execution", round = status.round, proposal = %proposal.hash, "misdeed");
             return Ok(());
         }

@@ -1,0 +1,135 @@
+//! Rounds by the logs: who counts, what was proposed, who voted for what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::{Address, B256};
+
+use super::super::events::Seen;
+use super::super::settings::approvals;
+use super::{Books, Broke, Broken};
+
+#[derive(Debug, Clone)]
+pub(super) struct Round {
+    pub(super) number: u64,
+    pub(super) snapshot: u64,
+    pub(super) approval_percent: u64,
+    /// Who may vote: the validators of the set when the round opened, without those who left since.
+    pub(super) members: BTreeSet<Address>,
+    /// In the order in which they were made. They live as long as the round.
+    pub(super) proposals: Vec<B256>,
+    pub(super) votes: BTreeMap<Address, B256>,
+}
+
+impl Books {
+    /// Enters what changes the set, opens a round, or takes place in it.
+    pub(super) fn consensus(&mut self, event: &Seen, broke: &mut Broke) {
+        match event {
+            Seen::ValidatorAdded(account) => drop(self.members.insert(*account)),
+            Seen::Drawn(proposers) => self.draws.drawn(proposers.clone()),
+            Seen::ValidatorRemoved(account) => {
+                let open = self.round.as_ref().map(|round| round.number);
+                self.draws.left(open, *account);
+                self.members.remove(account);
+                if let Some(round) = &mut self.round
+                    && round.members.remove(account)
+                {
+                    round.votes.remove(account);
+                    round.snapshot = round.snapshot.saturating_sub(1);
+                }
+            }
+            Seen::RoundOpened {
+                round,
+                snapshot,
+                required,
+            } => {
+                let members = self.members.len() as u64;
+                broke.unless(*snapshot <= members, "votes-of-the-snapshot", || {
+                    format!("round {round} counts {snapshot} validators, there are {members}")
+                });
+                let percent = self.settings.approval_percent;
+                let expected = approvals(*snapshot, percent);
+                broke.unless(*required == expected, "approved", || {
+                    format!(
+                        "round {round} asks for {required} of {snapshot}, it must be {expected}"
+                    )
+                });
+                // Of those who do not count the logs say nothing: where there are some, the draw is left out.
+                if *snapshot == members {
+                    self.draws.opened(*round, &self.members);
+                }
+                self.rounds_opened += 1;
+                self.last_opened_round = *round;
+                self.round = Some(Round {
+                    number: *round,
+                    snapshot: *snapshot,
+                    approval_percent: percent,
+                    members: self.members.clone(),
+                    proposals: Vec::new(),
+                    votes: BTreeMap::new(),
+                });
+            }
+            Seen::Proposed { number, proposal } => {
+                let Some(open) = &mut self.round else {
+                    return broke.unless(false, "proposals-stay", || {
+                        format!("{proposal} is proposed, and no round is open")
+                    });
+                };
+                open.proposals.push(*proposal);
+                let (round, count) = (open.number, open.proposals.len() as u64);
+                broke.unless(*number == count, "proposals-stay", || {
+                    format!("proposal {number} of round {round} is its {count}th: others have lost their place")
+                });
+            }
+            Seen::Voted {
+                round,
+                validator,
+                proposal,
+            } => {
+                let Some(open) = self.round.as_mut().filter(|open| open.number == *round) else {
+                    return broke.unless(false, "votes-of-the-snapshot", || {
+                        format!("a vote in round {round}, not open")
+                    });
+                };
+                broke.unless(
+                    open.members.contains(validator),
+                    "votes-of-the-snapshot",
+                    || format!("{validator} votes in round {round} and is not in its snapshot"),
+                );
+                let (made_up, honest) = (
+                    self.truth.is_made_up(*proposal),
+                    self.truth.is_honest(*validator),
+                );
+                broke.unless(!made_up || !honest, "honest-vote-is-true", || {
+                    format!("{validator} votes in round {round} for {proposal}, which is made up")
+                });
+                self.draws.voted(*round, *validator);
+                let before = open.votes.insert(*validator, *proposal);
+                broke.unless(before.is_none(), "votes-of-the-snapshot", || {
+                    format!("{validator} votes twice in round {round}")
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares the open round's proposals and their votes, as the Coordinator counts them, with the logs. Of a round that has
+    /// expired it shows none.
+    pub(super) fn compare_votes(&self, proposals: &[(B256, u64)]) -> Vec<Broken> {
+        let Some(round) = self.round.as_ref().filter(|_| !proposals.is_empty()) else {
+            return Vec::new();
+        };
+        let votes_for = |hash: &B256| round.votes.values().filter(|vote| *vote == hash).count();
+        let counted = round.proposals.iter();
+        let counted: Vec<(B256, u64)> = counted
+            .map(|hash| (*hash, votes_for(hash) as u64))
+            .collect();
+        if counted == proposals {
+            return Vec::new();
+        }
+        let detail = format!(
+            "round {} has {proposals:?} on chain, {counted:?} by the logs",
+            round.number
+        );
+        vec![("votes-are-counted", detail)]
+    }
+}
