@@ -163,6 +163,11 @@ impl SimDisk {
         self.lock().damaged
     }
 
+    /// Whether it fails now, which passes.
+    pub fn fails(&self) -> bool {
+        matches!(self.lock().trouble, Trouble::Full | Trouble::SyncFails)
+    }
+
     /// An operator puts an empty disk in its place. Says how many bytes the old one held.
     pub fn replace(&self) -> u64 {
         let mut images = self.lock();

@@ -102,6 +102,9 @@ impl Host {
                     info!(%error, "the node refuses its disk, its operator replaces it");
                     self.disk.replace();
                 }
+                Err(NodeError::Store(error)) if self.disk.fails() => {
+                    info!(%error, "the node cannot start before its disk works again");
+                }
                 Err(error) => {
                     killed_here().await;
                     self.violations

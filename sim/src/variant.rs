@@ -62,10 +62,12 @@ impl Variant {
     }
 }
 
-/// Adds a swarm in the first third of the time that there is. The scenario's own faults may then miss: a host that is down
-/// cannot be struck again.
+/// Adds a swarm in the first two rounds, or as many as the scenario has, and leaves two thirds of the time that there is to
+/// come to rest. The scenario's own faults may then miss: a host that is down cannot be struck again.
 fn strike(table: &mut Table, scenario: &Scenario) {
-    let to = scenario.deadline / 3;
+    let rounds = u32::try_from(scenario.updates.max(2)).unwrap_or(u32::MAX);
+    let rounds = scenario.chain.update_interval.saturating_mul(rounds);
+    let to = rounds.min(scenario.deadline / 3);
     let longest = FAULT_LONGEST.min(to.saturating_sub(FAULTS_FROM));
     let seconds = |span: Duration| Value::from(format!("{}s", span.as_secs()));
     let swarm = Table::from_iter([
