@@ -10,6 +10,7 @@
 mod attack;
 mod contract;
 pub mod exact;
+mod limits;
 mod pictures;
 mod report;
 mod simulated;
@@ -17,6 +18,7 @@ mod simulated;
 use thiserror::Error;
 
 pub use contract::{Draws, Recovery, Truth, Voters};
+pub use limits::{Limits, LimitsError};
 pub use report::{Report, report, report_files};
 
 use crate::{
@@ -29,13 +31,16 @@ use crate::{
 /// Rounds of which the proposers are counted, if none are given.
 pub const ROUNDS: u64 = 500;
 
+/// The library of scenarios, if none is given.
+pub const SCENARIOS: &str = "scenarios";
+
 /// What a consensus report is made of.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Rounds of which the proposers are counted.
     pub rounds: u64,
-    /// Full simulations to put beside it.
-    pub sweep: Option<Sweep>,
+    /// Full simulations to put beside it, and what their scenarios say of how many adversaries a network bears.
+    pub simulated: Option<(Sweep, Limits)>,
 }
 
 /// Why there is no consensus report.
@@ -47,6 +52,9 @@ pub enum ConsensusError {
     /// The sweep cannot be evaluated.
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// The sweep's scenarios are not those of the library.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// A picture cannot be drawn.
     #[error("picture: {0}")]
     Picture(#[from] PictureError),

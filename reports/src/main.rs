@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use smartnodes_reports::{
-    consensus::{self, ConsensusError},
+    consensus::{self, ConsensusError, Limits, LimitsError},
     document::{Document, DocumentError},
     emission::{self, EmissionError, ParamError, Params},
     output::{OutputError, Staging},
@@ -70,17 +70,20 @@ struct ConsensusArgs {
     /// Rounds of which the proposers are counted, 20 to 20,000
     #[arg(long, value_name = "R", default_value_t = consensus::ROUNDS, value_parser = clap::value_parser!(u64).range(20..=20_000))]
     rounds: u64,
-    /// Directory of a sweep whose full simulations are put beside it
+    /// Directory of a sweep whose full simulations are put beside it, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "DIR")]
     sweep: Option<String>,
+    /// Library of the scenarios that the sweep ran
+    #[arg(long, value_name = "DIR", default_value = consensus::SCENARIOS, requires = "sweep")]
+    scenarios: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Directory with the parts of a sweep (part-*.parquet)
+    /// Directory with the parts of a sweep (part-*.parquet), or s3://BUCKET/PREFIX
     #[arg(value_name = "DIR")]
     sweep: String,
-    /// Directory of the report: new, empty, or with an earlier report to replace [default: DIR/report]
+    /// Directory of the report: new, empty, or with an earlier report to replace [default: DIR/report, if that is a directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -88,12 +91,16 @@ struct RunArgs {
 /// Why there is no report.
 #[derive(Debug, Error)]
 enum Error {
+    #[error("a report cannot be written to {0}: name a directory for it with --out")]
+    NoOut(String),
     #[error(transparent)]
     Param(#[from] ParamError),
     #[error(transparent)]
     Emission(#[from] EmissionError),
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
     #[error(transparent)]
@@ -107,7 +114,15 @@ enum Error {
 impl Error {
     /// Whether the command could not be done as asked, rather than begun and failed.
     fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Param(_) | Self::Sweep(_) | Self::Output(_))
+        matches!(
+            self,
+            Self::NoOut(_)
+                | Self::Param(_)
+                | Self::Limits(_)
+                | Self::Sweep(_)
+                | Self::Output(_)
+                | Self::Consensus(ConsensusError::Limits(_) | ConsensusError::Sweep(_))
+        )
     }
 }
 
@@ -173,9 +188,13 @@ fn emission_report(args: &EmissionArgs) -> Result<Option<String>, Error> {
 fn consensus_report(args: ConsensusArgs) -> Result<Option<String>, Error> {
     let files = consensus::report_files();
     let staging = Staging::create(&args.out, &files)?;
+    let simulated = match &args.sweep {
+        Some(sweep) => Some((Sweep::read(sweep)?, Limits::read(&args.scenarios)?)),
+        None => None,
+    };
     let options = consensus::Options {
         rounds: args.rounds,
-        sweep: args.sweep.as_deref().map(Sweep::read).transpose()?,
+        simulated,
     };
     let mut progress = Progress::new();
     let report = consensus::report(&options, |what, done, of| progress.show(what, done, of));
@@ -194,6 +213,9 @@ fn consensus_report(args: ConsensusArgs) -> Result<Option<String>, Error> {
 
 /// Writes the report of a sweep.
 fn run_report(args: &RunArgs) -> Result<Option<String>, Error> {
+    if args.out.is_none() && Sweep::is_remote(&args.sweep) {
+        return Err(Error::NoOut(args.sweep.clone()));
+    }
     let sweep = Sweep::read(&args.sweep)?;
     let files = run::report_files();
     let source = Path::new(&args.sweep);

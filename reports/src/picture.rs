@@ -47,6 +47,8 @@ pub const AMBER: RGBColor = RGBColor(0xe0, 0x8e, 0x0b);
 pub const RED: RGBColor = RGBColor(0xc2, 0x41, 0x3b);
 /// Grey: what is locked, and what others say.
 pub const GREY: RGBColor = RGBColor(0x6b, 0x72, 0x80);
+/// Ink: one more.
+pub const INK: RGBColor = RGBColor(0x1f, 0x29, 0x37);
 /// Violet: one more.
 pub const VIOLET: RGBColor = RGBColor(0x7c, 0x4d, 0xc4);
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{
     document::{Block, Document, DocumentError, Picture, files},
     picture::{Axes, BLUE, Layer, Legend, PictureError, chart},
-    sweep::{CASES, Sweep, share},
+    sweep::{CASES, Side, Sweep, share},
     table::{Cell, Kind, Table, column},
     units::{grouped, real},
 };
@@ -84,6 +84,12 @@ pub fn report(sweep: &Sweep, link: impl Fn(&str) -> String) -> Result<Document, 
          {run-figures|state updates|value} state updates. In {run-figures|violated|value} of them something did not hold.",
     );
     document.heading("Scenarios");
+    if runs.iter().any(|run| run.side.is_some()) {
+        document.prose(
+            "A scenario with a limit is there twice: with as many adversaries as the network bears, and with so many that something \
+             must be seen not to hold. Beyond the limit a run held if just that was seen.",
+        );
+    }
     document.picture(held_picture(&scenarios)?);
     document.table(scenario_table(&scenarios));
     document.heading("Rounds and jobs");
@@ -93,7 +99,7 @@ pub fn report(sweep: &Sweep, link: impl Fn(&str) -> String) -> Result<Document, 
     document.heading("Faults");
     document.prose(
         "For each kind of fault, the runs that met it, and in how many of them something did not hold: how often it is found out \
-         that the network cannot bear it.",
+         that the network cannot bear it. Runs beyond a limit are not counted here.",
     );
     document.table(fault_table(sweep));
     document.heading("Violations");
@@ -149,6 +155,15 @@ fn percent() -> Kind {
     Kind::Real { decimals: 1 }
 }
 
+/// A side of a limit in words.
+fn side(side: Option<Side>) -> &'static str {
+    match side {
+        None => "",
+        Some(Side::Near) => "within",
+        Some(Side::Far) => "beyond",
+    }
+}
+
 fn scenario_table(scenarios: &[crate::sweep::Scenario]) -> Table {
     let mut table = Table::new(
         "run-scenarios",
@@ -160,17 +175,19 @@ fn scenario_table(scenarios: &[crate::sweep::Scenario]) -> Table {
             column("held_percent", "held (%)", percent()),
             column("low_percent", "from (%)", percent()),
             column("high_percent", "to (%)", percent()),
+            column("limit", "side of its limit", Kind::Text),
         ],
     );
     for scenario in scenarios {
         let [share, low, high] = share(scenario.held, scenario.runs);
         table.push([
-            scenario.name.clone().into(),
+            scenario.label().into(),
             scenario.runs.into(),
             scenario.held.into(),
             share,
             low,
             high,
+            side(scenario.side).into(),
         ]);
     }
     table
@@ -197,7 +214,7 @@ fn round_table(scenarios: &[crate::sweep::Scenario]) -> Table {
         let [submitted, completed, failed] = scenario.jobs;
         let [done, low, high] = share(completed.min(submitted), submitted);
         table.push([
-            scenario.name.clone().into(),
+            scenario.label().into(),
             scenario.rounds_opened.into(),
             scenario.state_updates.into(),
             submitted.into(),
@@ -255,7 +272,7 @@ fn resource_table(scenarios: &[crate::sweep::Scenario]) -> Table {
             }
         };
         table.push([
-            scenario.name.clone().into(),
+            scenario.label().into(),
             each(scenario.hosts as f64).into(),
             each(scenario.messages as f64).into(),
             each(scenario.bytes as f64 / 1e6).into(),
@@ -306,15 +323,11 @@ fn violation_table(sweep: &Sweep) -> Table {
         ],
     );
     for violation in sweep.violations() {
-        let (scenario, seed) = (&violation.scenario, violation.seed);
+        let (label, seed, case) = (violation.label, violation.seed, violation.case);
         table.push([
-            format!("{scenario}, seed {seed}").into(),
+            format!("{label}, seed {seed}").into(),
             violation.what.into(),
-            format!(
-                "cargo sim replay {}/{CASES}/{scenario}-{seed}.json",
-                sweep.source
-            )
-            .into(),
+            format!("cargo sim replay {}/{CASES}/{case}.json", sweep.source).into(),
         ]);
     }
     table
@@ -328,6 +341,8 @@ fn runs_table(sweep: &Sweep) -> Table {
         vec![
             column("scenario", "scenario", Kind::Text),
             column("seed", "seed", Kind::Ordinal),
+            column("adversaries", "adversaries", Kind::Count),
+            column("limit", "side of its limit", Kind::Text),
             column("outcome", "outcome", Kind::Text),
             column("trace_hash", "trace", Kind::Text),
             column("virtual_seconds", "virtual time (s)", seconds),
@@ -348,6 +363,8 @@ fn runs_table(sweep: &Sweep) -> Table {
         table.push([
             run.scenario.clone().into(),
             run.seed.into(),
+            run.adversaries.into(),
+            side(run.side).into(),
             (if run.held { "held" } else { "violated" }).into(),
             run.trace_hash.clone().into(),
             run.virtual_seconds.into(),

@@ -16,10 +16,18 @@ pub fn wilson(held: u64, all: u64) -> (f64, f64) {
     let middle = share + z2 / (2.0 * n);
     let spread = Z_95 * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
     let unit = 1.0 + z2 / n;
-    (
-        ((middle - spread) / unit).max(0.0),
-        ((middle + spread) / unit).min(1.0),
-    )
+    // Of none the lower end is nothing, of all the upper one everything: rounding leaves a trifle there.
+    let low = if held == 0 {
+        0.0
+    } else {
+        ((middle - spread) / unit).max(0.0)
+    };
+    let high = if held == all {
+        1.0
+    } else {
+        ((middle + spread) / unit).min(1.0)
+    };
+    (low, high)
 }
 
 /// Mean and half of its 95 % interval (normal approximation); `None` without values.
@@ -62,6 +70,9 @@ mod tests {
         let (low, high) = wilson(0, 10);
         assert!(low == 0.0 && (high - 0.2775).abs() < 5e-4, "{high}");
         assert_eq!(wilson(0, 0), (0.0, 1.0));
+        for runs in 1..50 {
+            assert!(wilson(0, runs).0 == 0.0 && wilson(runs, runs).1 == 1.0);
+        }
         let (middle, half) = mean(&[1.0, 2.0, 3.0]).expect("values");
         assert!(middle == 2.0 && (half - 1.1316).abs() < 1e-3, "{half}");
         assert_eq!(mean(&[]), None);

@@ -10,6 +10,7 @@
 
 mod evaluate;
 mod parts;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -17,22 +18,23 @@ use polars::{
     error::PolarsError,
     prelude::{DataFrame, LazyFrame, col, len},
 };
+use tempfile::TempDir;
 use thiserror::Error;
 
 pub(crate) use evaluate::share;
 pub use evaluate::{FaultKind, Scenario, Violation};
 pub(crate) use parts::CASES;
+pub use store::StoreError;
 
+use self::{parts::Part, store::Store};
 use crate::picture::PictureError;
 
 /// Why a sweep cannot be read.
 #[derive(Debug, Error)]
 pub enum SweepError {
-    /// An address of an object store.
-    #[error(
-        "{0:?} is an address: copy the parts into a directory first (for example with the store's own sync command) and give that"
-    )]
-    Address(String),
+    /// An object store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Nothing to read there.
     #[error("{dir:?} cannot be read as a sweep's directory: {source}")]
     Directory {
@@ -102,13 +104,16 @@ pub enum SweepError {
     },
     /// The same run twice.
     #[error(
-        "the sweep has seed {seed} of scenario {scenario} twice: was one shard run twice into this directory?"
+        "the sweep has seed {seed} of scenario {scenario} with {adversaries} adversaries twice: was one shard run twice into \
+         this directory?"
     )]
     Twice {
         /// The scenario.
         scenario: String,
         /// The seed.
         seed: u64,
+        /// How many do not play by the rules.
+        adversaries: u64,
     },
     /// No runs.
     #[error("{0:?} has parts, but no runs in them: there is nothing to report")]
@@ -137,6 +142,15 @@ pub enum SweepError {
     Picture(#[from] PictureError),
 }
 
+/// A side of the number of adversaries that a network bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// No more than it bears: everything must hold.
+    Near,
+    /// More than it bears: something must be seen not to hold.
+    Far,
+}
+
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -146,8 +160,12 @@ pub struct Run {
     pub seed: u64,
     /// Hash of its trace.
     pub trace_hash: String,
-    /// Whether everything held.
+    /// Whether everything held; beyond a limit, whether all that had to break did, and nothing else.
     pub held: bool,
+    /// How many do not play by the rules: of a scenario with a limit, those that it is about.
+    pub adversaries: u64,
+    /// On which side of its scenario's limit it is; `None` where there is no limit.
+    pub side: Option<Side>,
     /// Virtual time that it lived through, in seconds.
     pub virtual_seconds: f64,
     /// Time that it took, in seconds.
@@ -191,13 +209,40 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Reads the sweep in a directory.
+    /// Whether this names an object store, not a directory.
+    #[must_use]
+    pub fn is_remote(source: &str) -> bool {
+        source.contains("://")
+    }
+
+    /// Reads the sweep in a directory, or in a folder of an object store.
     pub fn read(source: &str) -> Result<Self, SweepError> {
-        if source.contains("://") {
-            return Err(SweepError::Address(source.to_owned()));
-        }
         let dir = Path::new(source);
-        let parts = parts::find(dir)?;
+        if !Self::is_remote(source) {
+            let all = parts::list(dir)?;
+            return Self::of(source, &all, dir, &parts::find(dir, &all)?);
+        }
+        let store = Store::open(source)?;
+        let all = store.names()?;
+        let names = parts::find(dir, &all)?;
+        let fetched = TempDir::new().map_err(StoreError::from)?;
+        store.fetch(&names, fetched.path())?;
+        Self::of(source, &all, fetched.path(), &names)
+    }
+
+    /// Reads the parts of these names, which are on this machine in `place`; `all` is what lies beside them in the source.
+    fn of(
+        source: &str,
+        all: &[String],
+        place: &Path,
+        names: &[String],
+    ) -> Result<Self, SweepError> {
+        let dir = Path::new(source);
+        let parts = names.iter().map(|name| Part {
+            named: dir.join(name),
+            path: place.join(name),
+        });
+        let parts: Vec<Part> = parts.collect();
         let lazy = parts::scan(&parts)?;
         let build = one_build(&lazy)?;
         let frame = lazy.collect()?;
@@ -205,21 +250,20 @@ impl Sweep {
             return Err(SweepError::Empty(dir.to_owned()));
         };
         let mut runs = evaluate::runs(&frame)?;
-        runs.sort_by(|a, b| (&a.scenario, a.seed).cmp(&(&b.scenario, b.seed)));
-        let twice = runs
-            .windows(2)
-            .find(|pair| (&pair[0].scenario, pair[0].seed) == (&pair[1].scenario, pair[1].seed));
+        runs.sort_by(|a, b| a.key().cmp(&b.key()));
+        let twice = runs.windows(2).find(|pair| pair[0].key() == pair[1].key());
         if let Some([run, _]) = twice {
             return Err(SweepError::Twice {
                 scenario: run.scenario.clone(),
                 seed: run.seed,
+                adversaries: run.adversaries,
             });
         }
         Ok(Self {
             source: source.to_owned(),
             build,
             parts: parts.len() as u64,
-            timelines: parts::timelines(dir)?,
+            timelines: parts::timelines(all),
             runs,
         })
     }

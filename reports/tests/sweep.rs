@@ -9,88 +9,12 @@ mod support;
 
 use std::{fs, path::Path};
 
-use polars::prelude::{Column, DataFrame, NamedFrom, Series};
-use polars_io::parquet::write::ParquetWriter;
-use support::{assert_same, assert_whole, made, names, refused, rows, text};
+use support::{
+    assert_same, assert_whole, made, names,
+    parts::{RUNS, frame, frame_of, sweep, write},
+    refused, rows, text,
+};
 use tempfile::TempDir;
-
-/// A run: scenario, seed, whether it held, faults.
-type Run = (&'static str, u64, bool, &'static str);
-
-const RUNS: [Run; 6] = [
-    ("first-update", 1, true, "[]"),
-    ("first-update", 2, true, "[]"),
-    ("first-update", 3, true, "[]"),
-    (
-        "partition",
-        1,
-        true,
-        r#"[{"kind": "partition"}, {"kind": "loss"}]"#,
-    ),
-    ("partition", 2, false, r#"[{"kind": "partition"}]"#),
-    ("partition", 3, true, r#"["loss"]"#),
-];
-
-fn frame(runs: &[Run], build: &str) -> DataFrame {
-    let text = |name: &str, of: &dyn Fn(&Run) -> String| -> Column {
-        Series::new(name.into(), runs.iter().map(of).collect::<Vec<_>>()).into()
-    };
-    let number = |name: &str, of: &dyn Fn(&Run) -> u64| -> Column {
-        Series::new(name.into(), runs.iter().map(of).collect::<Vec<_>>()).into()
-    };
-    let real = |name: &str, value: f64| -> Column {
-        Series::new(name.into(), vec![value; runs.len()]).into()
-    };
-    let columns = vec![
-        text("scenario", &|run| run.0.to_owned()),
-        number("seed", &|run| run.1),
-        text("build", &|_| build.to_owned()),
-        text("trace_hash", &|run| format!("{:016x}", run.1)),
-        text("outcome", &|run| {
-            if run.2 { "held" } else { "violated" }.to_owned()
-        }),
-        real("virtual_seconds", 57_600.0),
-        real("wall_seconds", 4.5),
-        Series::new("hosts".into(), vec![7_u32; runs.len()]).into(),
-        number("messages", &|run| 1_000 * run.1),
-        number("bytes", &|run| 1_000_000 * run.1),
-        number("state_updates", &|run| if run.2 { 2 } else { 1 }),
-        number("rounds_opened", &|_| 2),
-        number("jobs_submitted", &|_| 4),
-        number("jobs_completed", &|run| if run.2 { 4 } else { 1 }),
-        number("jobs_failed", &|run| if run.2 { 0 } else { 3 }),
-        number("claims", &|_| 3),
-        text("violations", &|run| {
-            if run.2 {
-                "[]"
-            } else {
-                r#"[{"invariant": "supply", "detail": "a wei too many", "virtual_seconds": 7.5}]"#
-            }
-            .to_owned()
-        }),
-        text("faults", &|run| run.3.to_owned()),
-    ];
-    DataFrame::new(runs.len(), columns).expect("a frame")
-}
-
-fn write(path: &Path, mut frame: DataFrame) {
-    let file = fs::File::create(path).expect("a file");
-    ParquetWriter::new(file).finish(&mut frame).expect("a part");
-}
-
-fn sweep(dir: &Path) {
-    fs::create_dir_all(dir).expect("a directory");
-    write(
-        &dir.join("part-00001-of-00002.parquet"),
-        frame(&RUNS[..4], "0.1.0"),
-    );
-    write(
-        &dir.join("part-00002-of-00002.parquet"),
-        frame(&RUNS[4..], "0.1.0"),
-    );
-    fs::create_dir(dir.join("cases")).expect("a directory");
-    fs::write(dir.join("cases/partition-2.html"), "<p>a story</p>").expect("a page");
-}
 
 #[test]
 fn parts_of_many_shards_are_one_table() {
@@ -128,6 +52,43 @@ fn parts_of_many_shards_are_one_table() {
     assert!(text(&dir.join("report"), "run.html").contains("href=\"../cases/partition-2.html\""));
 }
 
+/// A sweep runs a scenario with a limit on both sides of it, with the same seeds.
+#[test]
+fn both_sides_of_a_limit_are_told_apart() {
+    let place = TempDir::new().expect("a directory");
+    let dir = place.path().join("sweep");
+    fs::create_dir(&dir).expect("a directory");
+    let runs = [("colluders", 1, true, "[]"), ("colluders", 2, true, "[]")];
+    let beyond = [("colluders", 1, true, "[]"), ("colluders", 2, false, "[]")];
+    write(
+        &dir.join("part-00001-of-00002.parquet"),
+        frame_of(&runs, "0.1.0", (8, 2, "near"), "[]"),
+    );
+    let not_seen = r#"[{"invariant": "limit", "detail": "was not seen"}]"#;
+    write(
+        &dir.join("part-00002-of-00002.parquet"),
+        frame_of(&beyond, "0.1.0", (8, 3, "far"), not_seen),
+    );
+    let out = place.path().join("out");
+    made(&["run", dir.to_str().expect("plain")], &out);
+    let scenarios = text(&out, "run-scenarios.csv");
+    assert!(
+        scenarios.contains("\"colluders, 2 adversaries\",2,2,100.0"),
+        "{scenarios}"
+    );
+    assert!(
+        scenarios.contains("\"colluders, 3 adversaries\",2,1,50.0"),
+        "{scenarios}"
+    );
+    let violations = text(&out, "run-violations.csv");
+    assert!(
+        violations.contains("cases/colluders-2-3.json"),
+        "{violations}"
+    );
+    let (_, faults) = rows(&text(&out, "run-faults.csv"));
+    assert_eq!(faults[0][..3], ["none", "2", "0"], "the near side alone");
+}
+
 #[test]
 fn what_is_no_whole_sweep_of_one_build_is_refused() {
     let place = TempDir::new().expect("a directory");
@@ -145,10 +106,11 @@ fn what_is_no_whole_sweep_of_one_build_is_refused() {
         &place.path().join("nowhere"),
         "cannot be read as a sweep's directory",
     );
+    refused(&["run", "s3://bucket/sweep"], None, "--out");
     refused(
-        &["run", "s3://bucket/sweep"],
+        &["run", "ftp://bucket/sweep"],
         Some(&out),
-        "copy the parts into a directory",
+        "s3://BUCKET/PREFIX",
     );
     let none = dir("none");
     refuse(&none, "no part-*.parquet");
@@ -197,7 +159,10 @@ fn what_is_no_whole_sweep_of_one_build_is_refused() {
         &twice.join("part-00002-of-00002.parquet"),
         frame(&RUNS[..1], "0.1.0"),
     );
-    refuse(&twice, "seed 1 of scenario first-update twice");
+    refuse(
+        &twice,
+        "seed 1 of scenario first-update with 0 adversaries twice",
+    );
     let broken = dir("broken");
     fs::write(
         broken.join("part-00001-of-00001.parquet"),
@@ -216,6 +181,12 @@ fn what_is_no_whole_sweep_of_one_build_is_refused() {
         frame(&faults, "0.1.0"),
     );
     refuse(&strange, "as faults of seed 1");
+    let sides = dir("sides");
+    write(
+        &sides.join("part-00001-of-00001.parquet"),
+        frame_of(&RUNS[..1], "0.1.0", (7, 1, "upper"), "[]"),
+    );
+    refuse(&sides, "\"upper\" as limit of seed 1");
     assert!(
         !names(place.path()).contains(&"out".to_owned()),
         "no half-written report"

@@ -18,7 +18,7 @@ const INTERVAL_SECONDS: u64 = 8 * 3_600;
 pub const HONEST: [u32; 6] = [3, 5, 10, 20, 34, 50];
 
 /// What attackers want.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
     /// To execute false updates.
     Execute,

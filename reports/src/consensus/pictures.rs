@@ -1,23 +1,30 @@
 //! The pictures of the consensus report.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     ConsensusError,
     attack::{self, Goal, HONEST},
-    contract::{Draws, LAUNCH_PERCENT},
+    contract::{Draws, LAUNCH_PERCENT, Truth},
     exact::{Binomials, Case, Phase, required},
+    limits::{Point, on_contract},
 };
 use crate::{
     document::Picture,
-    picture::{AMBER, Axes, BLUE, GREEN, GREY, Layer, Legend, RED, Tile, VIOLET, chart, map},
+    picture::{
+        AMBER, Axes, BLUE, GREEN, GREY, INK, Layer, Legend, RED, Tile, VIOLET, chart, charts, map,
+    },
+    stats::wilson,
 };
 
 /// Names of all pictures, in files.
-pub const PICTURES: [&str; 6] = [
+pub const PICTURES: [&str; 7] = [
     "consensus-frontier",
     "consensus-liveness",
     "consensus-safety",
     "consensus-attack",
     "consensus-draws",
+    "consensus-limits",
     "consensus-time",
 ];
 
@@ -210,8 +217,9 @@ pub fn attack(years: u64) -> Result<Picture, ConsensusError> {
         .iter()
         .map(|honest| format!("false updates beside {honest} honest"))
         .collect();
-    let colors = [RED, AMBER, VIOLET, GREEN, GREY, RED];
-    for ((honest, label), color) in HONEST.iter().zip(&labels).zip(colors) {
+    let colors = [RED, AMBER, VIOLET, GREEN, GREY, INK];
+    // From the highest line to the lowest, as they are seen.
+    for ((honest, label), color) in HONEST.iter().zip(&labels).zip(colors).rev() {
         let cost = f64::from(attack::attackers(*honest, LAUNCH_PERCENT, Goal::Execute));
         layers.push(Layer::Line {
             label,
@@ -226,9 +234,10 @@ pub fn attack(years: u64) -> Result<Picture, ConsensusError> {
         x: "years since deployment",
         y: "million SNO",
         x_range: (0.0, years as f64),
-        y_range: None,
+        // Room for the legend above all lines.
+        y_range: Some((0.0, 2.0 * attack::free_sno(years) as f64 / 1e6)),
         y_decimals: 0,
-        legend: Legend::LowerRight,
+        legend: Legend::UpperLeft,
     };
     Ok(Picture {
         name: "consensus-attack",
@@ -290,4 +299,106 @@ pub fn draws(draws: &Draws) -> Result<Picture, ConsensusError> {
         caption: "If the draw is fair, about nineteen in twenty points lie within the band."
             .to_owned(),
     })
+}
+
+/// What adversaries achieve in simulated networks, on the lines of the formula: a panel for each goal, size and threshold.
+pub fn limits(points: &[Point], truth: &Truth) -> Result<Picture, ConsensusError> {
+    let mut networks: BTreeMap<(Goal, u32, u32), Vec<&Point>> = BTreeMap::new();
+    for point in points {
+        let network = (point.goal, point.validators, point.percent);
+        networks.entry(network).or_default().push(point);
+    }
+    let titles: Vec<String> = networks
+        .keys()
+        .map(|(goal, n, percent)| {
+            let goal = match goal {
+                Goal::Execute => "execute false updates",
+                Goal::Block => "hold updates back",
+            };
+            format!("To {goal}: {n} validators, threshold {percent} %")
+        })
+        .collect();
+    let panels: Vec<(Axes<'_>, Vec<Layer<'_>>)> = networks
+        .iter()
+        .zip(&titles)
+        .map(|((network, points), title)| {
+            let (goal, n, percent) = *network;
+            let axes = Axes {
+                title,
+                x: "adversaries",
+                y: "they reach it (% of runs)",
+                x_range: (-0.4, f64::from(n) + 0.4),
+                y_range: Some((-4.0, 108.0)),
+                y_decimals: 0,
+                legend: match goal {
+                    Goal::Execute => Legend::UpperLeft,
+                    Goal::Block => Legend::LowerRight,
+                },
+            };
+            (axes, limit_layers(goal, n, percent, points, truth))
+        })
+        .collect();
+    let title = "Adversaries that reach their goal";
+    Ok(Picture {
+        name: "consensus-limits",
+        title: title.to_owned(),
+        svg: charts(title, &panels)?,
+        caption: "Each point with its line is the share of simulated runs and its interval, over all scenarios of the sweep with \
+                  such a network. Points on the line, where those of the contract are, say that whole networks stand and fall with \
+                  the same number of adversaries as the formula."
+            .to_owned(),
+    })
+}
+
+fn limit_layers(
+    goal: Goal,
+    n: u32,
+    percent: u32,
+    points: &[&Point],
+    truth: &Truth,
+) -> Vec<Layer<'static>> {
+    let needed = points.first().map_or(0, |point| point.needed());
+    let edge = f64::from(needed) - 0.5;
+    let by_contract = (0..=n).filter_map(|adversaries| {
+        let reached = on_contract(truth, goal, n, percent, adversaries)?;
+        let y = if reached { 100.0 } else { 0.0 };
+        Some((f64::from(adversaries), y, y, y))
+    });
+    let numbers: BTreeSet<u32> = points.iter().map(|point| point.adversaries).collect();
+    let simulated = numbers.into_iter().map(|adversaries| {
+        let these = points
+            .iter()
+            .filter(|point| point.adversaries == adversaries);
+        let (reached, runs) = these.fold((0, 0), |(reached, runs), point| {
+            (reached + point.reached, runs + point.runs)
+        });
+        let (low, high) = wilson(reached, runs);
+        // Beside the contract's point, so that both are seen.
+        let x = f64::from(adversaries) + 0.12;
+        let share = reached as f64 / runs as f64;
+        (x, 100.0 * share, 100.0 * low, 100.0 * high)
+    });
+    vec![
+        Layer::Line {
+            label: "formula",
+            color: BLUE,
+            width: 3,
+            points: vec![
+                (-0.4, 0.0),
+                (edge, 0.0),
+                (edge, 100.0),
+                (f64::from(n) + 0.4, 100.0),
+            ],
+        },
+        Layer::Points {
+            label: "contract alone",
+            color: GREY,
+            points: by_contract.collect(),
+        },
+        Layer::Points {
+            label: "simulated networks",
+            color: RED,
+            points: simulated.collect(),
+        },
+    ]
 }

@@ -1,9 +1,12 @@
 //! The consensus report as a document.
 
+use std::path::Path;
+
 use super::{
     ConsensusError, Options, attack,
     contract::{Draws, LAUNCH_PERCENT, Recovery, Truth, Voters},
     exact::{self, Binomials, Case, N_MAX, Phase, required},
+    limits::points,
     pictures::{self, SHOWN},
     simulated,
 };
@@ -15,7 +18,7 @@ use crate::{
 };
 
 /// Names of all tables, in files.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "consensus-figures",
     "consensus-exact",
     "consensus-frontier",
@@ -24,6 +27,7 @@ const TABLES: [&str; 10] = [
     "consensus-recovery",
     "consensus-fairness",
     "consensus-attack",
+    "consensus-limits",
     "consensus-simulated",
     "consensus-time",
 ];
@@ -68,6 +72,10 @@ pub fn report(
 ) -> Result<Report, ConsensusError> {
     let binomials = Binomials::new();
     let mut truth = Truth::default();
+    if let Some((sweep, limits)) = &options.simulated {
+        // Before the work, so that a library of other scenarios is told at once.
+        points(sweep, limits, &truth)?;
+    }
     let rounds = u64::from(EXHAUSTIVE) * 50;
     for n in 1..=EXHAUSTIVE {
         let mut voters = Voters::new(n)?;
@@ -142,8 +150,8 @@ pub fn report(
     );
     document.picture(pictures::attack(YEARS)?);
     document.table(attack::table(YEARS));
-    if let Some(sweep) = &options.sweep {
-        simulated::add(&mut document, sweep)?;
+    if let Some((sweep, limits)) = &options.simulated {
+        simulated::add(&mut document, sweep, limits, &truth)?;
     }
     document.heading("Figures of the text");
     document.table(figures.table);
@@ -159,8 +167,11 @@ fn command(options: &Options) -> String {
     if options.rounds != super::ROUNDS {
         command += &format!(" --rounds {}", options.rounds);
     }
-    if let Some(sweep) = &options.sweep {
+    if let Some((sweep, limits)) = &options.simulated {
         command += &format!(" --sweep {}", sweep.source);
+        if limits.folder() != Path::new(super::SCENARIOS) {
+            command += &format!(" --scenarios {}", limits.folder().display());
+        }
     }
     command
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::DataFrame;
 use serde_json::Value;
 
-use super::{Run, Sweep, SweepError};
+use super::{Run, Side, Sweep, SweepError};
 use crate::{
     document::Picture,
     picture::{Axes, BLUE, Layer, Legend, chart},
@@ -13,15 +13,21 @@ use crate::{
     table::{Cell, Kind, Table, column},
 };
 
-/// All runs of a scenario.
+/// All runs of a scenario; of one with a limit, those on one side of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scenario {
     /// Its name.
     pub name: String,
+    /// How many do not play by the rules: of a scenario with a limit, those that it is about.
+    pub adversaries: u64,
+    /// The side of the limit; `None` where there is none.
+    pub side: Option<Side>,
     /// Runs.
     pub runs: u64,
     /// Those in which everything held.
     pub held: u64,
+    /// Those in which a state update was executed.
+    pub with_updates: u64,
     /// Rounds opened.
     pub rounds_opened: u64,
     /// State updates executed.
@@ -60,10 +66,12 @@ pub struct FaultKind {
 /// Something that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The run's scenario.
-    pub scenario: String,
+    /// The run's scenario, and beyond a limit how many are against it.
+    pub label: String,
     /// The run's seed.
     pub seed: u64,
+    /// The name of its case file without ending.
+    pub case: String,
     /// What did not hold.
     pub what: String,
 }
@@ -82,6 +90,7 @@ pub(super) fn runs(frame: &DataFrame) -> Result<Vec<Run>, SweepError> {
     let (failed, claims) = (count("jobs_failed")?, count("claims")?);
     let (virtual_seconds, wall_seconds) = (real("virtual_seconds")?, real("wall_seconds")?);
     let hosts = frame.column("hosts")?.u32()?;
+    let (adversaries, limit) = (frame.column("adversaries")?.u32()?, text("limit")?);
     let rows = (0..frame.height()).map(|row| {
         let words = |column: &polars::prelude::StringChunked| {
             column.get(row).unwrap_or_default().to_owned()
@@ -106,6 +115,12 @@ pub(super) fn runs(frame: &DataFrame) -> Result<Vec<Run>, SweepError> {
                 ));
             }
         };
+        let side = match limit.get(row).unwrap_or_default() {
+            "" => None,
+            "near" => Some(Side::Near),
+            "far" => Some(Side::Far),
+            other => return Err(refused("limit", other, "near, far or nothing")),
+        };
         let list = |column, value: Option<&str>| {
             let value = value.unwrap_or_default();
             names(value).ok_or_else(|| refused(column, value, "a JSON list"))
@@ -114,6 +129,8 @@ pub(super) fn runs(frame: &DataFrame) -> Result<Vec<Run>, SweepError> {
         Ok(Run {
             trace_hash: words(trace_hash),
             held,
+            adversaries: adversaries.get(row).unwrap_or_default().into(),
+            side,
             virtual_seconds: virtual_seconds.get(row).unwrap_or_default(),
             wall_seconds: wall_seconds.get(row).unwrap_or_default(),
             hosts: hosts.get(row).unwrap_or_default().into(),
@@ -158,22 +175,70 @@ fn names(json: &str) -> Option<Vec<String>> {
 }
 
 impl Run {
+    /// What no two runs of a sweep have in common.
+    pub(super) fn key(&self) -> (&str, Option<Side>, u64, u64) {
+        (&self.scenario, self.side, self.adversaries, self.seed)
+    }
+
+    /// Its scenario, and beyond a limit how many are against it: what rows of tables are called.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.scenario, self.side, self.adversaries)
+    }
+
+    /// The name of its case file without ending, as sweeps name it.
+    #[must_use]
+    pub fn case(&self) -> String {
+        let beyond = match self.side {
+            Some(Side::Far) => format!("-{}", self.adversaries),
+            _ => String::new(),
+        };
+        format!("{}-{}{beyond}", self.scenario, self.seed)
+    }
+
+    /// Whether an invariant of this name is among what did not hold.
+    #[must_use]
+    pub fn broke(&self, invariant: &str) -> bool {
+        let name = |what: &String| what.split(':').next() == Some(invariant);
+        self.violations.iter().any(name)
+    }
+
     /// Virtual hours for each state update; none without one.
     fn hours_per_update(&self) -> Option<f64> {
         (self.state_updates > 0).then(|| self.virtual_seconds / 3_600.0 / self.state_updates as f64)
     }
 }
 
+impl Scenario {
+    /// Its name, and beyond a limit how many are against it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.name, self.side, self.adversaries)
+    }
+}
+
+fn label(scenario: &str, side: Option<Side>, adversaries: u64) -> String {
+    match side {
+        None => scenario.to_owned(),
+        Some(_) if adversaries == 1 => format!("{scenario}, 1 adversary"),
+        Some(_) => format!("{scenario}, {adversaries} adversaries"),
+    }
+}
+
 impl Sweep {
-    /// The scenarios, in the order of their names.
+    /// The scenarios, in the order of their names; one with a limit once for each side of it.
     #[must_use]
     pub fn by_scenario(&self) -> Vec<Scenario> {
-        let mut scenarios: BTreeMap<&str, Scenario> = BTreeMap::new();
+        let mut scenarios: BTreeMap<(&str, Option<Side>, u64), Scenario> = BTreeMap::new();
         for run in self.runs() {
-            let of = scenarios.entry(&run.scenario).or_default();
+            let key = (run.scenario.as_str(), run.side, run.adversaries);
+            let of = scenarios.entry(key).or_default();
             of.name.clone_from(&run.scenario);
+            of.side = run.side;
+            of.adversaries = run.adversaries;
             of.runs += 1;
             of.held += u64::from(run.held);
+            of.with_updates += u64::from(run.state_updates > 0);
             of.rounds_opened += run.rounds_opened;
             of.state_updates += run.state_updates;
             of.jobs[0] += run.jobs_submitted;
@@ -190,11 +255,13 @@ impl Sweep {
         scenarios.into_values().collect()
     }
 
-    /// The kinds of faults, in the order of their names; runs without any are under `none`.
+    /// The kinds of faults, in the order of their names; runs without any are under `none`. Those beyond a limit are not
+    /// counted: something had to break in them, whatever struck.
     #[must_use]
     pub fn by_fault(&self) -> Vec<FaultKind> {
         let mut kinds: BTreeMap<&str, FaultKind> = BTreeMap::new();
-        for run in self.runs() {
+        let counted = self.runs().iter().filter(|run| run.side != Some(Side::Far));
+        for run in counted {
             let met: Vec<&str> = match run.faults.as_slice() {
                 [] => vec!["none"],
                 faults => faults.iter().map(String::as_str).collect(),
@@ -220,8 +287,9 @@ impl Sweep {
                 violations => violations.to_vec(),
             };
             what.into_iter().map(|what| Violation {
-                scenario: run.scenario.clone(),
+                label: run.label(),
                 seed: run.seed,
+                case: run.case(),
                 what,
             })
         });

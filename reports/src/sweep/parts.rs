@@ -28,12 +28,14 @@ use super::SweepError;
 pub(crate) const CASES: &str = "cases";
 
 /// What every part has.
-pub(super) const COLUMNS: [(&str, DataType); 18] = [
+pub(super) const COLUMNS: [(&str, DataType); 20] = [
     ("scenario", DataType::String),
     ("seed", DataType::UInt64),
     ("build", DataType::String),
     ("trace_hash", DataType::String),
     ("outcome", DataType::String),
+    ("adversaries", DataType::UInt32),
+    ("limit", DataType::String),
     ("virtual_seconds", DataType::Float64),
     ("wall_seconds", DataType::Float64),
     ("hosts", DataType::UInt32),
@@ -49,28 +51,42 @@ pub(super) const COLUMNS: [(&str, DataType); 18] = [
     ("faults", DataType::String),
 ];
 
-/// The parts in a directory, in the order of their names, none missing as far as names tell.
-pub(super) fn find(dir: &Path) -> Result<Vec<PathBuf>, SweepError> {
-    let mut names = names(dir)?;
-    names.retain(|name| name.starts_with("part-") && name.ends_with(".parquet"));
+/// What lies in a sweep's directory, and among the cases of runs that failed, as seen from it.
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, SweepError> {
+    let mut all = names(dir)?;
+    if dir.join(CASES).is_dir() {
+        let cases = names(&dir.join(CASES))?;
+        all.extend(cases.into_iter().map(|name| format!("{CASES}/{name}")));
+    }
+    Ok(all)
+}
+
+/// The parts among what lies in a directory, in the order of their names, none missing as far as names tell.
+pub(super) fn find(dir: &Path, all: &[String]) -> Result<Vec<String>, SweepError> {
+    let is_part = |name: &&String| {
+        name.starts_with("part-") && name.ends_with(".parquet") && !name.contains('/')
+    };
+    let mut names: Vec<String> = all.iter().filter(is_part).cloned().collect();
     names.sort();
     if names.is_empty() {
         return Err(SweepError::NoParts(dir.to_owned()));
     }
     complete(dir, &names)?;
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+    Ok(names)
 }
 
 /// Pages of runs beside the parts, and beside the cases of those that failed.
-pub(super) fn timelines(dir: &Path) -> Result<Vec<String>, SweepError> {
-    let mut pages = names(dir)?;
-    if dir.join(CASES).is_dir() {
-        let cases = names(&dir.join(CASES))?;
-        pages.extend(cases.into_iter().map(|name| format!("{CASES}/{name}")));
-    }
-    pages.retain(|name| name.ends_with(".html"));
+pub(super) fn timelines(all: &[String]) -> Vec<String> {
+    let folder = |name: &str| {
+        name.rsplit_once('/')
+            .map_or("", |(folder, _)| folder)
+            .to_owned()
+    };
+    let is_page =
+        |name: &&String| name.ends_with(".html") && ["", CASES].contains(&folder(name).as_str());
+    let mut pages: Vec<String> = all.iter().filter(is_page).cloned().collect();
     pages.sort();
-    Ok(pages)
+    pages
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, SweepError> {
@@ -117,14 +133,22 @@ fn complete(dir: &Path, names: &[String]) -> Result<(), SweepError> {
     }
 }
 
+/// A part of a sweep.
+pub(super) struct Part {
+    /// What messages call it.
+    pub(super) named: PathBuf,
+    /// Where it is on this machine.
+    pub(super) path: PathBuf,
+}
+
 /// All parts as one table that is read when it is asked, and only as far as it is asked.
-pub(super) fn scan(parts: &[PathBuf]) -> Result<LazyFrame, SweepError> {
+pub(super) fn scan(parts: &[Part]) -> Result<LazyFrame, SweepError> {
     for part in parts {
         check(part)?;
     }
     let schema = COLUMNS.map(|(name, kind)| Field::new(name.into(), kind));
     let scan = Parts {
-        parts: parts.to_vec(),
+        parts: parts.iter().map(|part| part.path.clone()).collect(),
         schema: Arc::new(Schema::from_iter(schema)),
     };
     let args = ScanArgsAnonymous {
@@ -136,18 +160,18 @@ pub(super) fn scan(parts: &[PathBuf]) -> Result<LazyFrame, SweepError> {
 }
 
 /// Looks at a part's columns, not at its rows.
-fn check(part: &Path) -> Result<(), SweepError> {
+fn check(part: &Part) -> Result<(), SweepError> {
     let failed = |source| SweepError::Part {
-        part: part.to_owned(),
+        part: part.named.clone(),
         source,
     };
-    let file = File::open(part).map_err(|error| failed(error.into()))?;
+    let file = File::open(&part.path).map_err(|error| failed(error.into()))?;
     let schema = ParquetReader::new(file).schema().map_err(failed)?;
     for (name, kind) in COLUMNS {
         let field = schema.get(name).map(DataType::from_arrow_field);
         if field.as_ref() != Some(&kind) {
             return Err(SweepError::Column {
-                part: part.to_owned(),
+                part: part.named.clone(),
                 column: name,
                 wanted: kind.to_string(),
             });

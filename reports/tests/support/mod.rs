@@ -6,6 +6,9 @@
 )]
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub mod parts;
+pub mod s3;
+
 use std::{
     fs,
     path::Path,
