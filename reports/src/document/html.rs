@@ -31,7 +31,7 @@ figure svg { display: block; width: 100%; height: auto; border: 1px solid var(--
 figcaption { max-width: 46rem; margin-top: 0.5rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); }
 @media screen and (prefers-color-scheme: dark) { figure svg { filter: invert(0.91) hue-rotate(180deg); } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: 2pt 4pt; } h2, caption { break-after: avoid; } figure, tr { break-inside: avoid; } a { color: inherit; text-decoration: none; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } figure svg { width: auto; max-width: 13cm; max-height: 22cm; } .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: 2pt 4pt; } h2, caption { break-after: avoid; } figure, tr { break-inside: avoid; } a { color: inherit; text-decoration: none; } }
 ";
 
 pub(super) fn page(document: &Document) -> Result<String, DocumentError> {
