@@ -73,10 +73,10 @@ fn three_ways_agree_on_every_cell_and_the_report_is_repeatable() {
     assert_eq!(
         limits,
         [
-            "\"colluders, 2 adversaries\",cannot,cannot,3,0,agree,",
+            "\"colluders, 2 adversaries\",cannot,cannot,3,0,agree,\"\"",
             "\"colluders, 3 adversaries\",can,can,3,2,differ,seed 2: limit: not seen",
             "\"silent, 1 adversary\",cannot,cannot,3,1,differ,seed 2: ends-in-time: no update",
-            "\"silent, 2 adversaries\",can,can,3,3,agree,",
+            "\"silent, 2 adversaries\",can,can,3,3,agree,\"\"",
         ]
     );
     let page = text(&one, "consensus.html");
