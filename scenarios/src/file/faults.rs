@@ -499,6 +499,7 @@ impl Check<'_> {
                 sync_takes: positive(&table.sync_takes, "sync_takes")?,
             },
             "bit-flip" => FaultKind::BitFlip,
+            "disk-lost" => FaultKind::DiskLost,
             "clock-skew" => FaultKind::ClockSkew {
                 by: seconds(&table.by)?,
                 behind: behind(),
