@@ -183,7 +183,8 @@ lasts = "1m"
         };
         let (text, scenario) = variant.of("a.toml", text, seed).expect("a good scenario");
         // What is drawn is in the text.
-        assert_eq!(Scenario::parse("again", &text), Ok(scenario.clone()));
+        let again = Scenario::parse("again", &text).expect("a good scenario");
+        assert_eq!(again, scenario);
         scenario
     }
 

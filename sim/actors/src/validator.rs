@@ -90,8 +90,7 @@ enum Ballot {
 impl ValidatorMisdeed {
     fn ballot(self) -> Ballot {
         match self {
-            // One that returns votes in its own way.
-            Self::Silent | Self::Griefing | Self::Returning => Ballot::Nothing,
+            Self::Silent | Self::Griefing => Ballot::Nothing,
             Self::Lazy | Self::Stonewalling => Ballot::First,
             Self::Colluding => Ballot::Accomplices,
             _ => Ballot::Opportune,

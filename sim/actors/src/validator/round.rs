@@ -116,6 +116,10 @@ impl Cheat {
                 theirs => theirs,
             },
         };
+        // One that returns votes for its own in another way, and for others' only to be drawn.
+        let choice = choice.filter(|proposal| {
+            self.misdeed != ValidatorMisdeed::Returning || !self.is_member(proposal.creator)
+        });
         let voted = ctx.chain.voted_for(ctx.address()).await?;
         let round = status.round;
         match (voted, choice) {
