@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use smartnodes_scenarios::Scenario;
 use toml::{Table, Value};
@@ -123,6 +124,9 @@ pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Sh
         steps,
     })
 }
+
+/// Time between two state updates where a scenario does not say.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(8 * 3_600);
 
 /// The first thing that does not hold is the same.
 fn fails_alike(record: &Record, case: &Case) -> bool {
@@ -244,9 +248,19 @@ fn candidates(table: &Table, case: &Case) -> Vec<Candidate> {
             });
         }
     }
-    let minutes = (case.virtual_seconds / 60.0) as i64 + 2;
-    let given = table.get("deadline").and_then(Value::as_str);
-    let given = given.and_then(|text| smartnodes_scenarios::duration(text).ok());
+    let span = |table: Option<&Table>, key: &str| {
+        let text = table?.get(key)?.as_str()?;
+        smartnodes_scenarios::duration(text).ok()
+    };
+    let interval = span(
+        table.get("chain").and_then(Value::as_table),
+        "update_interval",
+    );
+    // A deadline leaves room for the updates, whether they come about or not.
+    let updates = table.get("updates").and_then(Value::as_integer);
+    let rounds = interval.unwrap_or(UPDATE_INTERVAL).as_secs() as i64 * updates.unwrap_or(0);
+    let minutes = ((case.virtual_seconds / 60.0) as i64 + 2).max(rounds / 60 + 1);
+    let given = span(Some(table), "deadline");
     let is_shorter = given.is_some_and(|given| given.as_secs() as i64 > minutes * 60);
     // What does not come to its end in time would fail all the more, and show nothing.
     if is_shorter && !OF_DEADLINES.contains(&case.invariant.as_str()) {
@@ -336,6 +350,7 @@ mod tests {
         let table: Table = r#"
             deadline = "9h"
             updates = 3
+            chain = { update_interval = "10m" }
             fault = [{ kind = "a" }, { kind = "b" }]
             act = [{ kind = "c" }]
             worker = [{ count = 5 }]
@@ -366,7 +381,7 @@ mod tests {
             "all faults",
             "act 1",
             "group 2 of validators",
-            "all after 3 minutes",
+            "all after 31 minutes",
         ] {
             assert!(what.contains(&expected), "{expected} is not in {what:?}");
         }
