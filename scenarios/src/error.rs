@@ -23,6 +23,9 @@ pub enum ScenarioError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The folder holds no scenario.
+    #[error("no scenario in {}: give a scenario file, a folder of them, or a library of such folders", .0.display())]
+    NoScenarios(PathBuf),
     /// The file was read and does not say something that can be run.
     #[error("{0}")]
     Invalid(Box<Invalid>),

@@ -13,17 +13,19 @@ pub struct Entry {
     pub scenario: Result<Scenario, ScenarioError>,
 }
 
-/// Reads every scenario in the theme folders of `folder`, in the order of their paths.
+/// Reads every scenario in the theme folders of `folder`, or in `folder` itself if it is one, in the order of their paths.
 pub fn library(folder: &Path) -> Result<Vec<Entry>, ScenarioError> {
+    let is_file = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml");
+    let own = entries(folder)?;
     let mut paths = Vec::new();
-    for theme in entries(folder)? {
-        if theme.is_dir() {
-            paths.extend(
-                entries(&theme)?
-                    .into_iter()
-                    .filter(|p| p.extension().is_some_and(|e| e == "toml")),
-            );
-        }
+    for theme in own.iter().filter(|path| path.is_dir()) {
+        paths.extend(entries(theme)?.into_iter().filter(is_file));
+    }
+    if paths.is_empty() {
+        paths.extend(own.into_iter().filter(is_file));
+    }
+    if paths.is_empty() {
+        return Err(ScenarioError::NoScenarios(folder.to_owned()));
     }
     paths.sort();
     Ok(paths

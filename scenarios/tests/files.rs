@@ -65,7 +65,12 @@ fn mistake(from: &str, to: &str) -> (usize, String, String) {
 
 #[test]
 fn the_library_can_be_run() {
-    let entries = library(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the folder is there");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = library(root).expect("the folder is there");
+    let chain = library(&root.join("chain")).expect("a folder of files");
+    assert!(chain.len() > 5 && chain.len() < entries.len());
+    let none = library(&root.join("src/file")).expect_err("no scenario there");
+    assert!(none.to_string().contains("give a scenario file"), "{none}");
     assert!(entries.len() >= 2);
     for entry in entries {
         let scenario = entry.scenario.unwrap_or_else(|e| panic!("{e}"));

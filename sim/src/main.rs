@@ -82,7 +82,7 @@ struct Run {
 
 #[derive(clap::Args)]
 struct Sweep {
-    /// A scenario file, or a library: a folder of folders of them.
+    /// A scenario file, a folder of them, or a library of such folders.
     path: PathBuf,
     /// The seeds, from the first up to the one after the last.
     #[arg(long, value_name = "A..B")]

@@ -213,6 +213,14 @@ impl ChainClient {
         .await
     }
 
+    /// Approvals that an update would need if all validators were in the round.
+    pub async fn required_approvals(&self) -> Result<u64, ChainError> {
+        let count = U256::from(self.validators().await?.len());
+        let call = Coordinator::requiredApprovalsForCall { count };
+        let required: U256 = self.view(self.deployment().coordinator, call).await?;
+        Ok(required.saturating_to())
+    }
+
     /// The validators drawn to propose in the current round.
     pub async fn proposers(&self) -> Result<Vec<Address>, ChainError> {
         self.view(

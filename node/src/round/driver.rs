@@ -65,6 +65,8 @@ struct Vote {
 pub(crate) async fn run(validator: Arc<Validator>) {
     let mut isolation = Isolation::default();
     loop {
+        // Also where the chain is out of reach, and nothing else can be done.
+        isolation.observe(others(&validator.ctx), 0, Instant::now());
         let wait = match step(&validator, &mut isolation).await {
             Ok(wait) => wait,
             Err(RoundError::Chain(ChainError::Reverted { name, .. })) => {
@@ -90,8 +92,11 @@ async fn step(validator: &Validator, isolation: &mut Isolation) -> Result<Durati
     let settled = catch_up(validator).await?;
     let status = ctx.chain.round_status().await?;
     let timing = Timing::new(status.update_interval);
-    let others = ctx.peers_with(Role::Validator).len();
-    let isolated = isolation.observe(others, status.required_approvals, Instant::now());
+    let mut required = status.required_approvals;
+    if isolation.is_unknowing() && required == 0 {
+        required = ctx.chain.required_approvals().await?;
+    }
+    let isolated = isolation.observe(others(ctx), required, Instant::now());
     if status.phase != RoundPhase::Open {
         stay_active(ctx, &status).await?;
     }
@@ -139,6 +144,11 @@ async fn step(validator: &Validator, isolation: &mut Isolation) -> Result<Durati
             Ok(timing.poll)
         }
     }
+}
+
+/// How many other validators are connected and verified.
+fn others(ctx: &Context) -> usize {
+    ctx.peers_with(Role::Validator).len()
 }
 
 /// A validator that has not voted for days does not count, and cannot open a round either, until it says that it is back:

@@ -14,15 +14,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long this validator has been on its own.
 #[derive(Debug, Default)]
 pub(super) struct Isolation {
-    /// Approvals that an update needed in the round that was open last.
+    /// Approvals that an update needed in the round that was open last; before any, what it would need now; zero: not known.
     required: u64,
     since: Option<Instant>,
     alarmed: bool,
 }
 
 impl Isolation {
+    /// Whether it is not known yet how many approvals an update needs.
+    pub(super) fn is_unknowing(&self) -> bool {
+        self.required == 0
+    }
+
     /// Takes in how many other validators are connected and verified `now`, and how many approvals an update needs (zero
-    /// while no round is open). Whether this validator is isolated: those that it sees could not execute an update with it.
+    /// where that cannot be told now). Whether this validator is isolated: those that it sees could not execute an update with it.
     /// So a quorum whose members see each other is never held up. The alarm is raised once each time, and its end is told.
     pub(super) fn observe(&mut self, seen: usize, required_approvals: u64, now: Instant) -> bool {
         if required_approvals > 0 {
