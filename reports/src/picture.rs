@@ -329,6 +329,8 @@ fn frame<'a, 'b>(
     layers: &[Layer<'_>],
 ) -> Result<Chart<'a, 'b>, PictureError> {
     let (low, high) = axes.y_range.unwrap_or((0.0, round_up(highest(layers))));
+    // There are no halves of a few validators or years.
+    let whole = (axes.x_range.1 - axes.x_range.0).floor() as usize + 1;
     let mut chart = ChartBuilder::on(area)
         .margin_top(8)
         .margin_right(22)
@@ -339,7 +341,7 @@ fn frame<'a, 'b>(
         .configure_mesh()
         .max_light_lines(1)
         .bold_line_style(GRID)
-        .x_labels(11)
+        .x_labels(whole.clamp(2, 11))
         .y_labels(8)
         .x_label_formatter(&|x| format!("{}", (x * 100.0).round() / 100.0))
         .y_label_formatter(&|y| real(*y, axes.y_decimals))
