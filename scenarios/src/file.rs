@@ -1,6 +1,5 @@
 //! The file as it is written, and the checks that make a [`Scenario`] of it.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use crate::{
 mod acts;
 mod endpoints;
 mod faults;
+mod idlers;
 mod moment;
 mod peers;
 mod swarm;
@@ -264,7 +264,7 @@ impl Check<'_> {
             limit: None,
             workers,
             misdeeds,
-            may_idle: idlers(file),
+            may_idle: idlers::idlers(file),
             users,
             peers,
             transfers: Vec::new(),
@@ -605,36 +605,4 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// The hosts that need not find occasion.
-fn idlers(file: &File) -> BTreeSet<HostName> {
-    fn of(role: Role, groups: impl Iterator<Item = (usize, bool)>) -> Vec<HostName> {
-        let hosts = groups.flat_map(|(count, may_idle)| (0..count).map(move |_| may_idle));
-        let named = hosts.zip(1..).filter(|(may_idle, _)| *may_idle);
-        named.map(|(_, number)| HostName { role, number }).collect()
-    }
-    let validators = file.validator.iter().map(Spot::as_ref);
-    let workers = file.worker.iter().map(Spot::as_ref);
-    let users = file.user.iter().map(Spot::as_ref);
-    let peers = file.peer.iter().map(Spot::as_ref);
-    let groups = [
-        of(
-            Role::Validator,
-            validators.map(|group| (*group.count.as_ref(), group.may_idle)),
-        ),
-        of(
-            Role::Worker,
-            workers.map(|group| (*group.count.as_ref(), group.may_idle)),
-        ),
-        of(
-            Role::User,
-            users.map(|group| (*group.count.as_ref(), group.may_idle)),
-        ),
-        of(
-            Role::Peer,
-            peers.map(|group| (*group.count.as_ref(), group.may_idle)),
-        ),
-    ];
-    groups.into_iter().flatten().collect()
 }
