@@ -1,6 +1,9 @@
 //! What a voter accepts.
 
+use alloy::primitives::B256;
+
 use super::{DUE, facts, full_ledger, payload};
+use crate::jobs::ledger::CARRY_ROUNDS;
 use crate::round::judge::{Objection, RoundFacts, judge};
 use crate::round::payload::{Payload, PublishedError, PublishedPayload};
 use crate::signed::Signed;
@@ -68,6 +71,36 @@ async fn work_is_settled_once_and_what_is_left_out_is_carried_over() {
         next.iter().map(|held| held.id).collect::<Vec<_>>(),
         [late.id(&domain())]
     );
+}
+
+#[tokio::test]
+async fn a_receipt_of_a_round_long_past_is_settled_by_none() {
+    let ledger = full_ledger().await;
+    let late = |rounds| RoundFacts {
+        round: 4 + rounds,
+        ..facts()
+    };
+    let proposed = |facts: &RoundFacts| Payload {
+        round: facts.round,
+        ..payload(&ledger)
+    };
+    let last = late(CARRY_ROUNDS);
+    assert!(judge(&proposed(&last), &last, &ledger, &domain()).is_ok());
+    let late = late(CARRY_ROUNDS + 1);
+    let verdict = judge(&proposed(&late), &late, &ledger, &domain());
+    assert!(
+        matches!(
+            verdict,
+            Err(Objection::NotEligible(_, "of a round that is too far away"))
+        ),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn an_objection_to_receipts_without_one_is_said_of_the_first() {
+    let unknown = Objection::UnknownReceipts(vec![B256::repeat_byte(3), B256::ZERO]);
+    assert!(unknown.to_string().contains("2 receipts"), "{unknown}");
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ mod carry;
 mod collect;
 mod judge;
 #[cfg(not(madsim))]
+mod lies;
+#[cfg(not(madsim))]
 mod network;
-mod objections;
 #[cfg(not(madsim))]
 mod reorg;
 #[cfg(not(madsim))]

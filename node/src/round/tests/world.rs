@@ -14,12 +14,14 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use smartnodes_evm::bindings::SmartnodesCoordinator as Coordinator;
 use smartnodes_evm::deployment::GenesisValidator;
+use tokio::sync::Notify;
 use tracing::subscriber::DefaultGuard;
 
 use crate::chain::tests::world::{self as chain, Shared};
 use crate::chain::{ChainClient, RoundPhase};
 use crate::identity::Identity;
-use crate::jobs::receipt::{Answer, Receipt, Work, WorkKind, WorkOrder, challenge_task};
+use crate::jobs::JobRequest;
+use crate::jobs::receipt::{Answer, Receipt, TaskDone, Work, WorkKind, WorkOrder, challenge_task};
 use crate::node::{Node, NodeConfig, NodeParts};
 use crate::p2p::handshake::Role;
 use crate::p2p::{P2pSettings, upgrade};
@@ -49,11 +51,16 @@ pub(super) struct World {
 
 /// What the nodes have logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    /// Rings with every line.
+    grown: Arc<Notify>,
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
+        self.grown.notify_one();
+        self.text.lock().expect("no panic").write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -226,6 +233,18 @@ impl World {
         }
     }
 
+    /// Waits until something has happened of which a node has a word to say.
+    pub(super) async fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let waiting = async {
+            while !done() {
+                self.log.grown.notified().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("{what} does not happen; the log:\n{}", self.log());
+        }
+    }
+
     /// Blocks of the logs of an event of the Coordinator, oldest first.
     pub(super) fn events<E: SolEvent>(&self) -> Vec<E> {
         let world = self.shared.lock();
@@ -240,7 +259,7 @@ impl World {
     }
 
     pub(super) fn log(&self) -> String {
-        String::from_utf8_lossy(&self.log.0.lock().expect("no panic")).into_owned()
+        String::from_utf8_lossy(&self.log.text.lock().expect("no panic")).into_owned()
     }
 }
 
@@ -278,6 +297,42 @@ pub(super) async fn challenge(
         round,
         issued_at,
         work: Work::Challenge(Answer { result, output }),
+    };
+    Signed::sign(body, domain, validator)
+}
+
+/// A receipt of a job whose tasks these workers have done, each one of them.
+pub(super) async fn job(
+    domain: &Domain,
+    validator: &PrivateKeySigner,
+    workers: &[PrivateKeySigner],
+    request: Signed<JobRequest>,
+    round: u64,
+    issued_at: u64,
+) -> Signed<Receipt> {
+    let mut tasks = Vec::new();
+    for (worker, index) in workers.iter().zip(0u16..) {
+        let task = request.body.task(usize::from(index), None).expect("a task");
+        let kind = WorkKind::Job {
+            job: request.body.job_id(domain),
+            task: index,
+            user: request.body.user,
+        };
+        let output = task.execute().await.expect("the task is within bounds");
+        let order = WorkOrder {
+            validator: validator.address(),
+            worker: worker.address(),
+            kind,
+            task,
+        };
+        let by = vec![Signed::sign(order.result(&output), domain, worker)];
+        tasks.push(Some(TaskDone { output, by }));
+    }
+    let body = Receipt {
+        validator: validator.address(),
+        round,
+        issued_at,
+        work: Work::Job { request, tasks },
     };
     Signed::sign(body, domain, validator)
 }
