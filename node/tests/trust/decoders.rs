@@ -4,17 +4,17 @@
 //! names of networks (`work::network`), the journal and revert data (`chain`), rows of the database (`store`), and the
 //! configuration (`cli::config`).
 
-use std::{fs, time::Duration};
+use std::{fs, sync::LazyLock, time::Duration};
 
 use alloy::primitives::{Address, B256};
 use libp2p::{PeerId, kad::RecordKey};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use smartnodes_node::{
     chain::{ChainClient, Intent},
     identity::peer_key_hash,
     jobs::{JobRequest, receipt::Receipt},
-    keystore::{self, Password},
+    keystore::{self, KeystoreError, Password},
     p2p::{
         handshake::{Role, RoleStatement, check_statement},
         records::{network_key, network_of_key},
@@ -130,6 +130,27 @@ proptest! {
     }
 
     #[test]
+    fn a_keystore_of_which_some_part_is_something_else(
+        place: usize,
+        value in prop_oneof![json_or_nothing(), of_a_keystore().prop_map(Some)],
+        is_pbkdf2: bool,
+    ) {
+        let twist = Twist { place, value };
+        let text = twist.apply(&wrapped_keystore(is_pbkdf2));
+        let changed: Value = serde_json::from_slice(&text).expect("JSON");
+        open_changed(changed["result"].to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_keystore_with_a_changed_byte(at: prop::sample::Index, to: u8, is_pbkdf2: bool) {
+        let keystore: Value = serde_json::from_slice(&wrapped_keystore(is_pbkdf2)).expect("JSON");
+        let mut bytes = keystore["result"].to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        open_changed(&bytes)?;
+    }
+
+    #[test]
     fn answers_of_the_chain(bytes in bytes(300)) {
         with_a_client(async |world, chain| {
             world.lie(bytes);
@@ -148,6 +169,65 @@ proptest! {
             let _ = timeout(Duration::from_millis(200), sending).await;
         });
     }
+}
+
+/// A keystore of [`keys`] 1 with the password `p`, as the result of an answer. One that is said to be PBKDF2 has everything
+/// that it should have, but no password fits.
+fn wrapped_keystore(is_pbkdf2: bool) -> Vec<u8> {
+    static SAVED: LazyLock<Value> = LazyLock::new(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (wallet, network) = (dir.path().join("w.json"), dir.path().join("n.json"));
+        let password = Password::new("p").expect("a password");
+        keystore::save(&keys(1), &wallet, &network, &password).expect("saved");
+        serde_json::from_slice(&fs::read(wallet).expect("readable")).expect("JSON")
+    });
+    let mut saved = SAVED.clone();
+    if is_pbkdf2 {
+        let salt = saved["crypto"]["kdfparams"]["salt"].take();
+        saved["crypto"]["kdf"] = "pbkdf2".into();
+        saved["crypto"]["kdfparams"] =
+            json!({ "c": 10, "dklen": 32, "prf": "hmac-sha256", "salt": salt });
+    }
+    json!({ "result": saved }).to_string().into_bytes()
+}
+
+/// What stands in keystores: small numbers, any, and bytes. Numbers that are allowed and take long are hardly among them.
+fn of_a_keystore() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (0..40u32).prop_map(Value::from),
+        any::<u32>().prop_map(Value::from),
+        "([0-9a-f]{2}){0,40}".prop_map(Value::from),
+        proptest::sample::select(&["aes-128-ctr", "scrypt", "pbkdf2", "hmac-sha256"][..])
+            .prop_map(Value::from),
+    ]
+}
+
+/// A keystore that was changed gives up the key that was saved, another one (no checksum covers the initialisation vector),
+/// or an error.
+fn open_changed(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("key.json");
+    fs::write(&path, bytes).expect("written");
+    let password = Password::new("p").expect("a password");
+    match keystore::load_wallet(&path, &password) {
+        Ok(wallet) => {
+            let iv = |bytes: &[u8]| -> Value {
+                let keystore: Value = serde_json::from_slice(bytes).expect("it was read");
+                keystore["crypto"]["cipherparams"].clone()
+            };
+            let saved: Value = serde_json::from_slice(&wrapped_keystore(false)).expect("JSON");
+            let is_same = iv(bytes) == iv(saved["result"].to_string().as_bytes());
+            prop_assert!(!is_same || wallet.address() == keys(1).address());
+        }
+        Err(
+            KeystoreError::File { .. }
+            | KeystoreError::Format { .. }
+            | KeystoreError::WrongPassword { .. }
+            | KeystoreError::NotAKey { .. },
+        ) => {}
+        Err(other) => return Err(TestCaseError::fail(other.to_string())),
+    }
+    Ok(())
 }
 
 /// Runs `test` on a deployment and a client of it.
@@ -204,6 +284,8 @@ async fn ask_everything(chain: &ChainClient) {
     let _ = chain.credential_of(account).await;
     let _ = chain.is_verified_validator(account, B256::ZERO).await;
     let _ = chain.is_snapshot_validator(account).await;
+    let _ = chain.is_active(account).await;
+    let _ = chain.required_approvals().await;
     let _ = chain.is_user(account).await;
     let _ = chain.reputation(account).await;
     let _ = chain.networks().await;
@@ -212,10 +294,14 @@ async fn ask_everything(chain: &ChainClient) {
     let _ = chain.voted_for(account).await;
     let _ = chain.can_execute(1).await;
     let _ = chain.job(B256::ZERO).await;
+    let _ = chain.cancellable_at(B256::ZERO).await;
     let _ = chain.distribution_count().await;
     let _ = chain.distribution(1).await;
     let _ = chain.claimed(1, account).await;
+    let _ = chain.credits(account).await;
     let _ = chain.token_balance(account).await;
     let _ = chain.head().await;
+    let _ = chain.block_hash(0).await;
+    let _ = chain.cost_of_gas(u64::MAX).await;
     let _ = chain.executed_updates(0, 10).await;
 }

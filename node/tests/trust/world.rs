@@ -79,7 +79,8 @@ pub struct Twist {
 }
 
 impl Twist {
-    fn apply(&self, answer: &[u8]) -> Vec<u8> {
+    /// The answer with that part changed.
+    pub fn apply(&self, answer: &[u8]) -> Vec<u8> {
         let mut answer: serde_json::Value = serde_json::from_slice(answer).expect("JSON");
         if let Some(result) = answer.get_mut("result") {
             let mut paths = Vec::new();
