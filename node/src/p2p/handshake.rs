@@ -114,7 +114,8 @@ pub fn check_statement(
         return Err(HandshakeError::WrongNonce);
     }
     // Twice the lifetime ahead allows for two nodes that have seen different heads.
-    if body.expires_at < now || body.expires_at > now + 2 * STATEMENT_LIFETIME_SECONDS {
+    let latest = now.saturating_add(2 * STATEMENT_LIFETIME_SECONDS);
+    if body.expires_at < now || body.expires_at > latest {
         return Err(HandshakeError::Expired {
             expires_at: body.expires_at,
             now,

@@ -225,7 +225,7 @@ impl Context {
             prover: self.identity.peer_id().to_bytes(),
             verifier: asker.to_bytes(),
             nonce,
-            expires_at: self.clock.now() + STATEMENT_LIFETIME_SECONDS,
+            expires_at: self.clock.now().saturating_add(STATEMENT_LIFETIME_SECONDS),
         };
         Signed::sign(body, &self.domain, &self.identity.wallet)
     }

@@ -149,7 +149,7 @@ impl Context {
             peer: self.identity.peer_id().to_bytes(),
             addresses,
             sequence: now,
-            expires_at: now + RECORD_LIFETIME_SECONDS,
+            expires_at: now.saturating_add(RECORD_LIFETIME_SECONDS),
         };
         self.put(Record::Node(self.sign(body))).await;
     }
@@ -188,7 +188,7 @@ impl Context {
                 workload: workload.to_owned(),
                 policy,
                 sequence: now,
-                expires_at: now + RECORD_LIFETIME_SECONDS,
+                expires_at: now.saturating_add(RECORD_LIFETIME_SECONDS),
             };
             self.put(Record::Network(self.sign(body))).await;
         }
@@ -214,7 +214,7 @@ impl Context {
             phase,
             workers,
             sequence: now,
-            expires_at: now + RECORD_LIFETIME_SECONDS,
+            expires_at: now.saturating_add(RECORD_LIFETIME_SECONDS),
         };
         self.put(Record::Job(self.sign(body))).await;
     }

@@ -123,7 +123,7 @@ async fn publish(ctx: &Context, published: &mut (u64, usize)) {
     let now = ctx.clock.now();
     let peers = ctx.network.peers().await.len();
     let more = peers >= 2 * last_peers.max(1) || (last == 0 && peers > 0);
-    if peers == 0 || (!more && now < last + REPUBLISH_SECONDS) {
+    if peers == 0 || (!more && now < last.saturating_add(REPUBLISH_SECONDS)) {
         return;
     }
     ctx.publish_node().await;
