@@ -100,7 +100,13 @@ pub(super) fn filler_key(scope: B256, nonce: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::{Address, Bytes};
+    use proptest::prelude::*;
+
+    use super::super::journal::{Attempt, Pending};
     use super::*;
+    use crate::store::Store;
+    use crate::store::rows::{config, damaged, damages, rows_of};
 
     fn mined(block: u64) -> Mined {
         Mined {
@@ -137,5 +143,49 @@ mod tests {
         owner.mined(3, b"c".to_vec(), &mined(19));
         assert_eq!(owner.gap(4), [4, 6]);
         assert_eq!(owner.newest().map(|newest| newest.block), Some(20));
+    }
+
+    #[test]
+    fn a_damaged_journal_is_read_or_refused() {
+        let scope = B256::repeat_byte(1);
+        let pending = |nonce: u64| Pending {
+            what: "vote".into(),
+            nonce,
+            to: Address::repeat_byte(2),
+            input: Bytes::from_static(b"input"),
+            gas_limit: 100_000,
+            attempts: vec![Attempt {
+                hash: B256::repeat_byte(3),
+                raw: Bytes::from_static(b"raw"),
+                max_fee: 2_000,
+                priority_fee: 1_000,
+            }],
+        };
+        let undoable = |undoable| Entry::Mined {
+            mined: mined(20),
+            undoable,
+        };
+        let store = Store::in_memory().expect("opens");
+        let journal = Journal::new(store.clone());
+        let entries = [
+            Entry::Pending(pending(5)),
+            Entry::Pending(pending(9)),
+            undoable(Some(pending(4))),
+            undoable(None),
+        ];
+        for (n, entry) in entries.iter().enumerate() {
+            let key = [scope.as_slice(), &[n as u8]].concat();
+            journal.save(&key, entry).expect("stored");
+        }
+        let rows = rows_of(&store);
+        proptest!(config(), |(damages in damages(), used in 0..10u64)| {
+            let journal = Journal::new(damaged(&rows, &damages));
+            if let Ok(owner) = NonceOwner::restore(&journal, scope) {
+                prop_assert!(owner.next(used) >= used);
+                let gap = owner.gap(used);
+                prop_assert!(gap.len() <= GAP_MAX && gap.iter().all(|nonce| *nonce >= used));
+                prop_assert!(owner.newest().is_some() != owner.undoable.is_empty());
+            }
+        });
     }
 }

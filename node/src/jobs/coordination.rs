@@ -263,7 +263,7 @@ impl Coordination {
         let mut failed = self.failed();
         let old = failed
             .iter()
-            .take_while(|(of, _)| of + FAILED_JOBS_KEPT_ROUNDS < round)
+            .take_while(|(of, _)| of.saturating_add(FAILED_JOBS_KEPT_ROUNDS) < round)
             .count();
         let too_many = (failed.len() - old).saturating_sub(FAILED_JOBS_MAX - 1);
         let forgotten: Vec<(u64, B256)> = failed.iter().take(old + too_many).copied().collect();
@@ -291,8 +291,11 @@ impl Coordination {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::jobs::receipt::WorkKind;
+    use crate::store::rows::{config, damaged, damages, rows_of};
     use crate::testing::{answer, domain, job_request, wallet};
 
     fn store() -> Store {
@@ -410,5 +413,44 @@ mod tests {
         assert_eq!(admitted.count(), 3);
         let small = job_request(&wallet(9), 100, 0, 1);
         assert!(jobs.admit(B256::repeat_byte(1), small, 1).expect("stored"));
+    }
+
+    /// A job with an answer, one that is given up, and one that has failed: gone through by whoever has them open.
+    #[tokio::test]
+    async fn damaged_jobs_are_read_or_refused() {
+        let store = store();
+        let jobs = Coordination::open(store.clone()).expect("opens");
+        let requests = [1, 2, 3].map(|nonce| job_request(&wallet(9), nonce, 0, 1));
+        let ids = requests
+            .each_ref()
+            .map(|request| request.body.job_id(&domain()));
+        for (id, request) in ids.iter().zip(&requests) {
+            assert!(jobs.admit(*id, request.clone(), 4).expect("stored"));
+        }
+        let answer = kept(&requests[0].body, ids[0], 0, 11).await;
+        jobs.keep(ids[0], 0, answer).expect("stored");
+        for id in &ids[1..] {
+            jobs.give_up(*id, "no worker").expect("stored");
+        }
+        jobs.close(ids[2], 4).expect("stored");
+        let rows = rows_of(&store);
+        assert_eq!(rows.len(), 4);
+        proptest!(config(), |(damages in damages())| {
+            let Ok(jobs) = Coordination::open(damaged(&rows, &damages)) else {
+                return Ok(());
+            };
+            for id in jobs.ids().into_iter().chain(ids) {
+                let _ = jobs.answers(id, 0);
+                let _ = jobs.failure(id);
+                prop_assert_eq!(jobs.job(id).is_some(), jobs.called_off(id).is_some());
+            }
+            let another = job_request(&wallet(9), 4, 0, 1);
+            let _ = jobs.admit(B256::repeat_byte(1), another, 5);
+            for id in jobs.ids() {
+                let _ = jobs.give_up(id, "damaged");
+                let closed = jobs.close(id, u64::MAX);
+                prop_assert_eq!(closed.is_ok(), jobs.job(id).is_none());
+            }
+        });
     }
 }

@@ -99,8 +99,11 @@ impl Bans {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::score::Offence;
     use super::*;
+    use crate::store::rows::{config, damaged, damages, rows_of};
 
     fn ban(scores: &mut Scores, peer: PeerId) {
         let now = Instant::now();
@@ -153,5 +156,24 @@ mod tests {
         let mut scores = Scores::default();
         Bans::restore(store.clone(), ChainClock::new(1), &mut scores).expect("reads");
         assert_eq!(rows(&store), 0);
+    }
+
+    #[test]
+    fn damaged_bans_are_read_or_refused() {
+        let store = Store::in_memory().expect("opens");
+        for ends_at in [1_100u64, 1_200] {
+            let peer = PeerId::random().to_bytes();
+            store.put(Table::Bans, &peer, &ends_at).expect("writes");
+        }
+        let rows = rows_of(&store);
+        proptest!(config(), |(damages in damages(), at in 0..2_000u64)| {
+            let mut scores = Scores::default();
+            let store = damaged(&rows, &damages);
+            let restored = Bans::restore(store.clone(), ChainClock::new(at), &mut scores);
+            if let Ok(mut bans) = restored {
+                bans.write_down(&scores, Instant::now());
+                prop_assert!(super::super::open_bans(store, ChainClock::new(at)).is_ok());
+            }
+        });
     }
 }

@@ -371,7 +371,9 @@ impl User {
     async fn over_at(&self) -> u64 {
         let now = self.ctx.clock.now();
         match self.ctx.chain.round_status().await {
-            Ok(status) => now.saturating_add((DEADLINE_ROUNDS + 1) * status.update_interval),
+            Ok(status) => {
+                now.saturating_add((DEADLINE_ROUNDS + 1).saturating_mul(status.update_interval))
+            }
             Err(error) => {
                 debug!(%error, "how long the job may take is not known");
                 u64::MAX
@@ -497,7 +499,10 @@ impl User {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::store::rows::{config, damaged, damages, rows_of};
     use crate::testing::{job_request, wallet};
 
     #[test]
@@ -519,5 +524,27 @@ mod tests {
         assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS), 2);
         assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS + 1), 1);
         assert_eq!(left(NOW + OWN_JOB_LIFETIME_SECONDS + 101), 0);
+    }
+
+    #[test]
+    fn damaged_own_jobs_are_read_or_refused() {
+        let store = Store::in_memory().expect("opens");
+        let request = job_request(&wallet(9), 1, 0, 1).body;
+        let keys = [1, 2].map(|byte| own_job_key(B256::repeat_byte(byte)));
+        for key in &keys {
+            let row = (1_000u64, &request);
+            store.put(Table::Jobs, key, &row).expect("writes");
+        }
+        let rows = rows_of(&store);
+        proptest!(config(), |(damages in damages(), now: u64)| {
+            let store = damaged(&rows, &damages);
+            if forget_old_jobs(&store, now).is_ok() {
+                for key in &keys {
+                    let row = store.get::<(u64, JobRequest)>(Table::Jobs, key);
+                    let is_old = |since: u64| since.saturating_add(OWN_JOB_LIFETIME_SECONDS) < now;
+                    prop_assert!(!matches!(row, Ok(Some((since, _))) if is_old(since)));
+                }
+            }
+        });
     }
 }

@@ -344,3 +344,45 @@ async fn execute_orders(worker: Arc<Worker>, mut orders: mpsc::Receiver<Order>) 
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::rows::{config, damaged, damages, rows_of};
+    use crate::testing::{answer, job_request, wallet};
+
+    #[tokio::test]
+    async fn damaged_results_are_read_or_refused() {
+        const NOW: u64 = 1_000_000;
+        let store = Store::in_memory().expect("opens");
+        let results = Results::new(store.clone());
+        let (job, user) = (B256::repeat_byte(5), wallet(9));
+        let task = job_request(&user, 1, 0, 1).body.tasks[0].clone();
+        let kind = WorkKind::Job {
+            job,
+            task: 0,
+            user: user.address(),
+        };
+        let answer = answer(wallet(1).address(), &wallet(11), kind, task).await;
+        let user = user.address();
+        let orders = [1, 2].map(B256::repeat_byte);
+        for (order, of_job) in orders.into_iter().zip([Some((job, 0, user)), None]) {
+            results.keep(order, &answer, of_job, NOW).expect("stored");
+        }
+        let rows = rows_of(&store);
+        assert_eq!(rows.len(), 5);
+        let now = prop_oneof![NOW - 10..NOW + 1_000_000, any::<u64>()];
+        proptest!(config(), |(damages in damages(), now in now)| {
+            let results = Results::new(damaged(&rows, &damages));
+            let _ = orders.map(|order| results.get(order));
+            // Whatever is delivered or dropped, it is by rows that hold together.
+            let _ = results.deliver(user, job, 0, now);
+            if results.drop_old(now).is_ok() {
+                prop_assert!(results.drop_old(now).is_ok());
+            }
+        });
+    }
+}

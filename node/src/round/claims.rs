@@ -139,7 +139,7 @@ struct Ended {
 
 /// Claims what has not been claimed. The latest distributions are looked at again, for a reorganisation may have
 /// dropped them or the claim.
-async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
+pub(super) async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
     const NEXT: &[u8] = b"next-claim";
     ctx.chain.redo_undone().await?;
     let mut next = ctx.store.get::<u64>(Table::Meta, NEXT)?.unwrap_or(1);
@@ -152,7 +152,7 @@ async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    while next + RECHECKED <= count
+    while next.saturating_add(RECHECKED) <= count
         && ctx
             .store
             .get::<Ended>(Table::Meta, &claimed_key(next))?

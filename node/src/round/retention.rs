@@ -88,10 +88,13 @@ pub(super) fn forget_old_rounds(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::payload::{Payload, PublishedPayload};
     use super::super::payloads::{distribution_key, keep_payload, stored_payload};
     use super::*;
     use crate::signed::Signed;
+    use crate::store::rows::{config, damaged, damages, rows_of};
     use crate::testing::{challenge_receipt, domain, wallet};
 
     fn rows(store: &Store, table: Table, prefix: &[u8]) -> usize {
@@ -99,11 +102,9 @@ mod tests {
         rows.expect("reads").len()
     }
 
-    #[tokio::test]
-    async fn a_round_leaves_its_payload_for_claims_and_nothing_else() {
-        let store = Store::in_memory().expect("opens");
+    /// Rounds up to `last`, each with a receipt, a vote, two proposals and an update. The hashes of what was executed.
+    async fn rounds(store: &Store, last: u64) -> Vec<B256> {
         let mut ledger = Ledger::open(store.clone(), domain()).expect("opens");
-        let last = 3 * CARRY_ROUNDS;
         let mut executed = Vec::new();
         for round in 1..=last {
             let receipt = challenge_receipt(&wallet(1), &wallet(11), round, 0, round).await;
@@ -144,8 +145,16 @@ mod tests {
                 .expect("stored");
             executed.push(hash);
             ledger.settle(&named, round, round).expect("settles");
-            forget_old_rounds(&store, &mut ledger, round, round).expect("forgets");
+            forget_old_rounds(store, &mut ledger, round, round).expect("forgets");
         }
+        executed
+    }
+
+    #[tokio::test]
+    async fn a_round_leaves_its_payload_for_claims_and_nothing_else() {
+        let store = Store::in_memory().expect("opens");
+        let last = 3 * CARRY_ROUNDS;
+        let executed = rounds(&store, last).await;
         let kept = CARRY_ROUNDS as usize + 1;
         assert_eq!(rows(&store, Table::Receipts, &[]), kept);
         assert_eq!(rows(&store, Table::Votes, &[]), kept);
@@ -157,5 +166,23 @@ mod tests {
         for hash in executed {
             assert!(stored_payload(&store, hash).expect("reads").is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn damaged_rounds_are_forgotten_or_refused() {
+        let store = Store::in_memory().expect("opens");
+        rounds(&store, 2).await;
+        let rows = rows_of(&store);
+        let late = prop_oneof![Just(CARRY_ROUNDS + 2), any::<u64>()];
+        proptest!(config(), |(damages in damages(), round in late.clone(), id in late)| {
+            let store = damaged(&rows, &damages);
+            let Ok(mut ledger) = Ledger::open(store.clone(), domain()) else {
+                return Ok(());
+            };
+            if forget_old_rounds(&store, &mut ledger, round, id).is_ok() {
+                // Once more, with what is left.
+                prop_assert!(forget_old_rounds(&store, &mut ledger, round, id).is_ok());
+            }
+        });
     }
 }

@@ -101,7 +101,7 @@ pub async fn catch_up(validator: &Validator) -> Result<Settled, SettleError> {
         }
     }
     let deployed_at = chain.deployment().deployed_at;
-    let first = cursor.map_or(deployed_at, |cursor| cursor.block + 1);
+    let first = cursor.map_or(deployed_at, |cursor| cursor.block.saturating_add(1));
     // Read before the logs: if a reorganisation comes between, the cursor is found to be off next time.
     let new_cursor = match cursor {
         Some(cursor) if confirmed < cursor.block.saturating_add(CURSOR_BLOCKS) => None,
@@ -135,7 +135,7 @@ async fn settle(
     let store = &validator.ctx.store;
     let settled = tail.last().map_or(0, |entry| entry.distribution_id);
     let found = update.distribution_id;
-    if found != settled + 1 {
+    if settled.checked_add(1) != Some(found) {
         return Err(SettleError::Gap { settled, found });
     }
     let proposal = update.proposal_hash;

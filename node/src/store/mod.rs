@@ -6,7 +6,7 @@
 
 mod error;
 #[cfg(test)]
-mod rows;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 

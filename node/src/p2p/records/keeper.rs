@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{self, ProviderRecord, RecordKey};
@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use super::{ADDRESSES_MAX, Kind, Record, network_of_key};
+use super::{ADDRESSES_MAX, Kind, Record, network_of_key, time_left};
 use crate::clock::ChainClock;
 use crate::signed::{Domain, decode};
 use crate::store::{Store, StoreError, Table};
@@ -109,7 +109,7 @@ impl Keeper {
                 publisher: stored
                     .publisher
                     .and_then(|bytes| PeerId::from_bytes(&bytes).ok()),
-                expires: Some(Instant::now() + Duration::from_secs(stored.ends_at - now)),
+                expires: Some(Instant::now() + time_left(stored.ends_at, now)),
             };
             if let Err(error) = keeper.put(record) {
                 debug!(%error, "a stored record has no room any more");
@@ -131,7 +131,7 @@ impl Keeper {
                     .map(|peer| ProviderRecord {
                         key: RecordKey::from(key.clone()),
                         provider: peer,
-                        expires: Some(Instant::now() + Duration::from_secs(provider.ends_at - now)),
+                        expires: Some(Instant::now() + time_left(provider.ends_at, now)),
                         addresses: provider.addresses,
                     });
                 if let Some(Err(error)) = record.map(|record| self.add_provider(record)) {
@@ -205,7 +205,9 @@ impl Keeper {
                         .map(|at| at.saturating_duration_since(Instant::now()));
                     let decoded: Record = decode(&record.value).ok()?;
                     Some(Stored {
-                        ends_at: left.map_or(decoded.ends_at(now), |left| now + left.as_secs()),
+                        ends_at: left.map_or(decoded.ends_at(now), |left| {
+                            now.saturating_add(left.as_secs())
+                        }),
                         record: decoded,
                         publisher: record.publisher.map(|peer| peer.to_bytes()),
                     })

@@ -16,6 +16,8 @@ pub(super) mod keeper;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use alloy::primitives::{Address, B256};
 use libp2p::kad::RecordKey;
 use libp2p::{Multiaddr, PeerId};
@@ -219,6 +221,13 @@ impl RecordError {
     }
 }
 
+/// How long what ends at `ends_at` is kept from `now` on, in chain seconds: no longer than any record lives, whatever the
+/// disk says, for no timer takes an arbitrary time.
+pub(super) fn time_left(ends_at: u64, now: u64) -> Duration {
+    const MAX: u64 = RECORD_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS;
+    Duration::from_secs(ends_at.saturating_sub(now).min(MAX))
+}
+
 fn key(kind: &str, parts: &[&[u8]]) -> RecordKey {
     let mut bytes = format!("/smartnodes/{kind}/").into_bytes();
     for part in parts {
@@ -289,7 +298,9 @@ impl Record {
     /// Chain time (seconds) at which a record that is kept from `now` on ends.
     pub(super) fn ends_at(&self, now: u64) -> u64 {
         self.life()
-            .map_or(now + RECORD_LIFETIME_SECONDS, |(_, expires_at)| expires_at)
+            .map_or(now.saturating_add(RECORD_LIFETIME_SECONDS), |(_, ends)| {
+                ends
+            })
     }
 
     /// The bytes that are stored.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::keeper::Keeper;
 use super::*;
 use crate::clock::ChainClock;
+use crate::store::rows::{config, damaged, damages, rows_of};
 use crate::store::{Store, Table};
 use crate::testing::{domain, wallet};
 
@@ -360,4 +361,43 @@ fn providers_are_there_after_a_restart_until_they_end_and_own_ones_are_said_anew
     second.flush();
     let rows = store.scan::<ciborium::Value>(Table::Providers);
     assert!(rows.expect("reads").is_empty());
+}
+
+#[test]
+fn a_damaged_database_is_read_or_refused_and_nothing_in_it_lasts_for_ever() {
+    let (local, other, store) = (PeerId::random(), PeerId::random(), store());
+    let mut first = keeper(local, &store, NOW);
+    for record in &all(NOW) {
+        first.put(kept(record, other, 1_000)).expect("room");
+    }
+    let network = network_key("hash-chain");
+    for provider in [PeerId::random(), other] {
+        let record = ProviderRecord {
+            key: network.clone(),
+            provider,
+            expires: Some(Instant::now() + Duration::from_secs(1_000)),
+            addresses: vec!["/ip4/10.0.0.1/tcp/4000".parse().expect("an address")],
+        };
+        first.add_provider(record).expect("room");
+    }
+    first.flush();
+    let rows = rows_of(&store);
+    assert_eq!(rows.len(), 4);
+    let longest = Duration::from_secs(RECORD_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS);
+    let now = prop_oneof![4 => Just(NOW), 1 => 0..2 * NOW];
+    proptest!(config(), |(damages in damages(), now in now)| {
+        let clock = ChainClock::new(now);
+        let store = damaged(&rows, &damages);
+        let Ok(mut keeper) = Keeper::open(local, &domain(), clock.clone(), store.clone()) else {
+            return Ok(());
+        };
+        let mut ends: Vec<_> = keeper.records().map(|record| record.expires).collect();
+        ends.extend(keeper.providers(&network).iter().map(|provider| provider.expires));
+        for end in ends {
+            prop_assert!(end.is_some_and(|end| end <= Instant::now() + longest));
+        }
+        keeper.sweep();
+        keeper.flush();
+        prop_assert!(Keeper::open(local, &domain(), clock, store).is_ok());
+    });
 }

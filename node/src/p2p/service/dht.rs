@@ -1,7 +1,7 @@
 //! The DHT: lookups, and what is kept for others.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::kad::store::RecordStore;
 use libp2p::kad::{
@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::Service;
 use crate::p2p::limits::Allowance;
-use crate::p2p::records::{ADDRESSES_MAX, Record, RecordError, network_of_key};
+use crate::p2p::records::{ADDRESSES_MAX, Record, RecordError, network_of_key, time_left};
 use crate::p2p::score::Offence;
 use crate::p2p::{Event, Offer};
 
@@ -66,7 +66,7 @@ impl Service {
     /// When a record that is kept from now on ends.
     fn end_of(&self, record: &Record) -> Instant {
         let now = self.clock.now();
-        Instant::now() + Duration::from_secs(record.ends_at(now).saturating_sub(now))
+        Instant::now() + time_left(record.ends_at(now), now)
     }
 
     pub(super) fn find(&mut self, key: RecordKey, answer: oneshot::Sender<Vec<Record>>) {

@@ -20,7 +20,7 @@ const GAS: u64 = 1_000_000;
 
 /// Has the first update executed, approved by all, and then starts the first validator. What it pays for is of no matter, but
 /// it is something: payments wait for an update with capacity.
-async fn after_an_update(world: &World, observer: &ChainClient, validators: u8) -> Node {
+pub(super) async fn after_an_update(world: &World, observer: &ChainClient, validators: u8) -> Node {
     let domain = world.domain();
     let (round, creator) = world.open_round(observer).await;
     let mut payload = Payload::aggregate(round, 1, [], &domain).expect("of no receipts");

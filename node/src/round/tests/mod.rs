@@ -4,6 +4,8 @@
 mod carry;
 #[cfg(not(madsim))]
 mod collect;
+#[cfg(not(madsim))]
+mod disk;
 mod judge;
 #[cfg(not(madsim))]
 mod lies;
