@@ -251,12 +251,21 @@ fn read_begun(path: &Path) -> Result<Option<Begun>, CliError> {
     if !path.exists() {
         return Ok(None);
     }
-    serde_json::from_str(&read_text(path)?)
-        .map(Some)
-        .map_err(|error| CliError::Format {
-            path: path.to_owned(),
-            reason: format!("{error}; it is the trace of a deployment that was begun"),
-        })
+    let format = |reason: String| CliError::Format {
+        path: path.to_owned(),
+        reason: format!("{reason}; it is the trace of a deployment that was begun"),
+    };
+    let begun: Begun =
+        serde_json::from_str(&read_text(path)?).map_err(|error| format(error.to_string()))?;
+    if !has_nonces(begun.first_nonce) {
+        return Err(format(format!("first_nonce is {}", begun.first_nonce)));
+    }
+    Ok(Some(begun))
+}
+
+/// Whether a deployment can begin with this nonce: each of its transactions takes one.
+fn has_nonces(first: u64) -> bool {
+    first.checked_add(CREATED.len() as u64).is_some()
 }
 
 /// Writes a file that must not exist.
@@ -280,6 +289,12 @@ fn asked<T>(answer: Result<T, TransportError>) -> Result<T, CliError> {
 async fn settled_nonce(provider: &impl Provider, deployer: Address) -> Result<u64, CliError> {
     let nonce = asked(provider.get_transaction_count(deployer).await)?;
     let pending = asked(provider.get_transaction_count(deployer).pending().await)?;
+    if !has_nonces(nonce) {
+        return Err(CliError::value(
+            "--rpc",
+            format!("{deployer} is said to have sent {nonce} transactions"),
+        ));
+    }
     if pending == nonce {
         return Ok(nonce);
     }
@@ -287,7 +302,7 @@ async fn settled_nonce(provider: &impl Provider, deployer: Address) -> Result<u6
         "--keystore",
         format!(
             "{} transactions of {deployer} are still waiting: try again when they are mined",
-            pending - nonce
+            pending.saturating_sub(nonce)
         ),
     ))
 }
@@ -320,4 +335,130 @@ async fn started(provider: &impl Provider, plan: &DeploymentPlan) -> Result<Depl
         }
     }
     Ok(plan.started(low, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::store::rows::config;
+
+    const GOOD: &str = r#"
+        update_interval_seconds = 28800
+        approval_percent = 66
+        networks = ["hash-chain"]
+        [[genesis]]
+        wallet = "0x1111111111111111111111111111111111111111"
+        public_key_hash = "0x2222222222222222222222222222222222222222222222222222222222222222"
+        [testnet]
+        root = "0x3333333333333333333333333333333333333333333333333333333333333333"
+        total = "0x10"
+    "#;
+
+    fn with_file<T>(bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        fs::write(&path, bytes).expect("written");
+        read(&path)
+    }
+
+    fn begun() -> Begun {
+        Begun {
+            chain_id: 8_453,
+            deployer: Address::repeat_byte(4),
+            first_nonce: 7,
+            params: with_file(GOOD.as_bytes(), read_params).expect("good"),
+        }
+    }
+
+    /// Refused as the file that it is, or read as what can be gone on with.
+    fn check_params(bytes: &[u8]) -> Result<(), TestCaseError> {
+        match with_file(bytes, read_params) {
+            Ok(params) => prop_assert!(DeploymentPlan::new(&params, Address::ZERO, 7, 1).is_ok()),
+            Err(error) => prop_assert_eq!(error.exit_code(), 2, "{}", error),
+        }
+        Ok(())
+    }
+
+    fn check_begun(bytes: &[u8]) -> Result<(), TestCaseError> {
+        match with_file(bytes, read_begun) {
+            Ok(begun) => {
+                let begun = begun.expect("the file is there");
+                let last = begun.first_nonce.checked_add(CREATED.len() as u64 - 1);
+                prop_assert!(last.is_some_and(|last| last < u64::MAX));
+                // Whatever else is wrong with it, the plan says.
+                let chain_id = begun.chain_id;
+                let _ =
+                    DeploymentPlan::new(&begun.params, begun.deployer, begun.first_nonce, chain_id);
+            }
+            Err(error) => prop_assert_eq!(error.exit_code(), 2, "{}", error),
+        }
+        Ok(())
+    }
+
+    /// A text with some of its bytes replaced.
+    fn spliced(text: &str, at: Index, length: usize, by: &[u8]) -> Vec<u8> {
+        let mut bytes = text.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        let end = bytes.len().min(at + length);
+        bytes.splice(at..end, by.iter().copied());
+        bytes
+    }
+
+    /// What may stand in the place of something else: bytes, or a number.
+    fn other() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..4),
+            "[-0-9a-fx\"\\[\\]{}=,. \n]{0,8}".prop_map(String::into_bytes),
+            any::<u64>().prop_map(|number| number.to_string().into_bytes()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn arbitrary_files_are_refused(bytes in prop::collection::vec(any::<u8>(), 1..300)) {
+            let params = with_file(&bytes, read_params);
+            prop_assert!(params.is_err_and(|error| error.exit_code() == 2));
+            let begun = with_file(&bytes, read_begun);
+            prop_assert!(begun.is_err_and(|error| error.exit_code() == 2));
+        }
+
+        #[test]
+        fn changed_files_are_refused_or_read(at: Index, length in 0..8usize, by in other()) {
+            check_params(&spliced(GOOD, at, length, &by))?;
+            let text = serde_json::to_string_pretty(&begun()).expect("JSON");
+            check_begun(&spliced(&text, at, length, &by))?;
+        }
+
+        #[test]
+        fn no_number_is_taken_that_cannot_be_gone_on_with(
+            number in prop_oneof![any::<u64>(), u64::MAX - 20..=u64::MAX, 0..100u64],
+        ) {
+            let number = number.to_string();
+            for good in ["28800", "66"] {
+                prop_assert!(GOOD.contains(good));
+                check_params(GOOD.replace(good, &number).as_bytes())?;
+            }
+            let text = serde_json::to_string_pretty(&begun()).expect("JSON");
+            for good in ["8453", ": 7,", "28800", "66,"] {
+                prop_assert!(text.contains(good));
+                let other = good.replace(|c: char| c.is_ascii_digit(), "#");
+                let other = other.replacen('#', &number, 1).replace('#', "");
+                check_begun(text.replace(good, &other).as_bytes())?;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_begun_is_read_as_it_was_written() {
+        let text = serde_json::to_string_pretty(&begun()).expect("JSON");
+        let read = with_file(text.as_bytes(), read_begun).expect("good");
+        assert!(read == Some(begun()));
+        let none = read_begun(Path::new("/there/is/none")).expect("nothing is begun");
+        assert!(none.is_none());
+    }
 }
