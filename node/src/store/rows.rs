@@ -361,12 +361,9 @@ proptest! {
     }
 }
 
-#[test]
-fn damaged_books_are_read_or_refused() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    let rows = runtime.block_on(books());
+#[tokio::test]
+async fn damaged_books_are_read_or_refused() {
+    let rows = books().await;
     consult(&damaged(&rows, &[]), &rows).expect("nothing is damaged");
     proptest!(config(), |(damages in damages())| {
         let _ = consult(&damaged(&rows, &damages), &rows);
