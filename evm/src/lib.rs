@@ -7,6 +7,7 @@ pub mod bindings;
 pub mod chain;
 pub mod deployment;
 pub mod emission;
+pub mod names;
 pub mod reward_tree;
 pub mod rpc;
 pub mod state_update;

@@ -1,9 +1,19 @@
 //! What the workloads cost: work of each kind for each second, and verification beside execution.
 //!
 //! `cargo bench -p smartnodes-node --bench work`. The throughput is in units of the workload: hashes, fuel, multiply-adds.
+//! Then a product of two 512 × 512 matrices is executed, and verified all that a validator verifies of it, in turns, and the
+//! ratio of the best times is printed: less than 5 %.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address, B256};
+use alloy::signers::local::PrivateKeySigner;
+use criterion::{Criterion, Throughput, criterion_group};
 use futures::FutureExt;
+use smartnodes_node::jobs::receipt::{Answer, WorkKind, WorkOrder};
+use smartnodes_node::jobs::verify::verify_answer;
+use smartnodes_node::signed::{Domain, Signed};
 use smartnodes_node::work::hash_chain::HashChain;
 use smartnodes_node::work::matmul::{Factors, Matmul};
 use smartnodes_node::work::wasm::Wasm;
@@ -18,6 +28,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
     }
 }
+
+/// How often each side of the printed ratio runs.
+const TURNS: usize = 40;
 
 fn workloads(criterion: &mut Criterion) {
     let range: Vec<u8> = [0u64, 60_000]
@@ -69,5 +82,77 @@ fn workloads(criterion: &mut Criterion) {
     }
 }
 
+/// A product as a worker makes it, and everything that a validator does with the answer before it believes it: that it
+/// answers the order, the worker's signature, the digests of a MiB, and the check itself.
+fn verification_beside_the_work() {
+    let wallet = |byte| PrivateKeySigner::from_bytes(&B256::repeat_byte(byte)).expect("a scalar");
+    let (validator, worker) = (wallet(1), wallet(2));
+    let domain = Domain {
+        chain_id: 31_337,
+        core: Address::repeat_byte(7),
+        coordinator: Address::repeat_byte(8),
+    };
+    let order = WorkOrder {
+        validator: validator.address(),
+        worker: worker.address(),
+        kind: WorkKind::Job {
+            job: B256::ZERO,
+            task: 0,
+            user: Address::ZERO,
+        },
+        task: Task {
+            kind: TaskKind::Matmul(Matmul {
+                size: 512,
+                factors: Factors::Seeded,
+            }),
+            input: b"seed".to_vec(),
+        },
+    };
+    let execute = || block_on(order.task.execute()).expect("the task is within the limits");
+    let output = execute();
+    let result = Signed::sign(order.result(&output), &domain, &worker);
+    let answer = Answer { result, output };
+    let policy = Policy::default();
+    let answers_order = || assert_eq!(answer.result.body, order.result(&answer.output));
+    let check = |seed| {
+        block_on(order.task.verify(&answer.output, seed, &policy)).expect("it is right");
+    };
+    let verify = |seed| {
+        answers_order();
+        block_on(verify_answer(&answer, &order.task, &domain, seed, &policy)).expect("it is right");
+    };
+
+    let mut best = [Duration::MAX; 4];
+    for turn in 0..TURNS {
+        let seed = [turn as u8; 32];
+        let timed = |run: &dyn Fn()| {
+            let begun = Instant::now();
+            run();
+            begun.elapsed()
+        };
+        let times = [
+            timed(&|| drop(black_box(execute()))),
+            timed(&|| verify(seed)),
+            timed(&|| check(seed)),
+            timed(&answers_order),
+        ];
+        for (best, time) in best.iter_mut().zip(times) {
+            *best = time.min(*best);
+        }
+    }
+    let [work, verified, checked, matched] = best.map(|time| time.as_secs_f64() * 1e3);
+    println!(
+        "matmul 512: executed in {work:.2} ms, verified in {verified:.2} ms: {:.2} % of the work\n  \
+         {checked:.2} ms of that for the product, {matched:.2} ms for whether it answers the order, {:.2} ms for the worker's word",
+        100.0 * verified / work,
+        verified - checked - matched,
+    );
+}
+
 criterion_group!(benches, workloads);
-criterion_main!(benches);
+
+fn main() {
+    verification_beside_the_work();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

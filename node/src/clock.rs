@@ -39,7 +39,8 @@ impl ChainClock {
     /// Chain time now: the last timestamp seen plus the time since.
     pub fn now(&self) -> u64 {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.timestamp + seen.at.elapsed().as_secs()
+        // An endpoint may have told any number.
+        seen.timestamp.saturating_add(seen.at.elapsed().as_secs())
     }
 
     /// How long until chain time reaches `timestamp`; zero if it has.

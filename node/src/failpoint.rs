@@ -5,12 +5,16 @@
 //! process right there: between a write and its sync, between a vote's record and its transaction.
 //!
 //! Every durable write has two points, `<table>/write` before and `<table>/written` after it; every transaction has
-//! `<intent>/signed`, `/sent`, `/included` and `/confirmed`.
+//! `<intent>/signed`, `/sent`, `/included` and `/confirmed`. A module passes `wasm/turn` in the midst of its execution, each
+//! time that it has used a turn's fuel.
 //!
 //! `sometimes!("round/vote-void")` names a state that is rare: whether it was ever reached is what a sweep reports of it.
 
 #[cfg(madsim)]
 use std::cell::RefCell;
+
+use crate::chain::Intent;
+use crate::store::Table;
 
 #[cfg(madsim)]
 type Hook = Box<dyn Fn(&'static str, &'static str)>;
@@ -24,9 +28,30 @@ thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
 }
 
+/// The fail points that are written out where they are passed; tables and intents have theirs besides.
+const SINGLE: [&str; 3] = ["payload/published", "receipt/gossiped", "wasm/turn"];
+
+/// Every fail point that there is, by its name.
+pub fn points() -> Vec<String> {
+    let steps = |scopes: Vec<&'static str>, steps: &'static [&'static str]| {
+        let scopes = scopes.into_iter();
+        scopes.flat_map(move |scope| steps.iter().map(move |step| format!("{scope}/{step}")))
+    };
+    let tables = Table::ALL.into_iter().map(Table::name).collect();
+    let single = SINGLE.map(str::to_owned);
+    let mut points: Vec<String> = steps(tables, &["write", "written"])
+        .chain(steps(
+            Intent::KINDS.to_vec(),
+            &["signed", "sent", "included", "confirmed"],
+        ))
+        .chain(single)
+        .collect();
+    points.sort_unstable();
+    points
+}
+
 /// Every state that `sometimes!` names. A sweep that never saw one says so: it did not test what the node does then.
-#[cfg(madsim)]
-pub const SOMETIMES: &[&str] = &[
+pub const SOMETIMES: [&str; 39] = [
     "chain/confirmed-undone",
     "chain/contradiction",
     "chain/endpoint-lags",
@@ -46,10 +71,13 @@ pub const SOMETIMES: &[&str] = &[
     "job/not-in-time",
     "job/order-refused",
     "job/over-quota",
+    "job/payment-too-old",
     "peer/banned",
     "peer/lost-role",
     "peer/refused",
+    "receipt/dropped",
     "receipt/refused",
+    "receipt/refuted",
     "round/behind",
     "round/execution-taken-over",
     "round/isolated",
@@ -135,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_in_the_code_is_listed_and_every_listed_one_is_in_the_code() {
+    fn every_state_and_point_in_the_code_is_listed_and_every_listed_one_is_in_the_code() {
         #[allow(
             clippy::disallowed_methods,
             reason = "a test reads the sources, outside of any run"
@@ -153,13 +181,25 @@ mod tests {
         let mut text = String::new();
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         sources(&root, &mut text);
-        let mut used: Vec<&str> = text
-            .split("sometimes!(\"")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
-        used.sort_unstable();
-        used.dedup();
-        assert_eq!(used, SOMETIMES);
+        let named = |opening: &str| {
+            let mut used: Vec<&str> = text
+                .split(opening)
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next())
+                .collect();
+            used.sort_unstable();
+            used.dedup();
+            used
+        };
+        let states = SOMETIMES.map(|state| format!("\"{state}\""));
+        assert_eq!(named("sometimes!("), states);
+        let single = SINGLE.map(|point| format!("\"{}\"", point.replace('/', "\", \"")));
+        let written_out = named("fail_point!(");
+        let written_out = written_out.iter().filter(|point| point.starts_with('"'));
+        assert!(written_out.eq(&single));
+        let kinds = text.split("fn kind(&self)").nth(1).unwrap_or_default();
+        let kinds = kinds.split("    }\n}").next().unwrap_or_default();
+        let kinds: Vec<&str> = kinds.split('"').skip(1).step_by(2).collect();
+        assert_eq!(kinds, Intent::KINDS);
     }
 }

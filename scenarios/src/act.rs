@@ -15,6 +15,8 @@ pub struct Act {
     pub when: ActTime,
     /// Name of the contracts' error with which the last transaction must fail; `None`: all must succeed.
     pub reverts: Option<String>,
+    /// Only beyond the scenario's limit.
+    pub beyond_limit: bool,
 }
 
 /// A kind of act.
@@ -46,6 +48,21 @@ pub enum ActKind {
         /// The claim that is copied: the distribution.
         distribution: u64,
     },
+    /// A claim for another distribution, made again in one batch with a claim that is not for what its worker has earned.
+    ClaimBatch {
+        /// Which of its claims is made again: the distribution.
+        distribution: u64,
+    },
+    /// Makes one's own claim for another capacity than one has earned.
+    ClaimWrongCapacity {
+        /// The claim that is copied: the distribution.
+        distribution: u64,
+    },
+    /// A user calls off the job that it has paid for last, whatever has become of it.
+    CancelJob,
+    /// A validator has another network key from now on: the chain is told at once, and the node has it some minutes later,
+    /// as if until then somebody else ran the old one.
+    RotateKey,
     /// A contract of the host's owner, which takes no ETH, pays a job in ETH that nobody does, cancels it, refuses the refund
     /// and has it collected for the owner.
     RefundInEth {
@@ -63,6 +80,8 @@ pub enum ActKind {
         change: Change,
         /// Who votes in favour, after delegating to themselves where they have not.
         votes: Vec<HostName>,
+        /// It is to be executed the moment it is queued.
+        hasty: bool,
     },
 }
 
@@ -77,6 +96,10 @@ impl ActKind {
             ActKind::ClaimAgain { .. } => "claim-again",
             ActKind::ClaimForeign { .. } => "claim-foreign",
             ActKind::ClaimUnknown { .. } => "claim-unknown",
+            ActKind::ClaimBatch { .. } => "claim-batch",
+            ActKind::ClaimWrongCapacity { .. } => "claim-wrong-capacity",
+            ActKind::CancelJob => "cancel-job",
+            ActKind::RotateKey => "rotate-key",
             ActKind::RefundInEth { .. } => "refund-in-eth",
             ActKind::Donate { .. } => "donate",
             ActKind::Govern { .. } => "govern",

@@ -104,6 +104,11 @@ pub enum FaultKind {
         /// How long.
         by: Duration,
     },
+    /// Transactions of the hosts are accepted, and each is kept back for a time of its own: later ones overtake it.
+    ReorderTransactions {
+        /// The longest time.
+        by: Duration,
+    },
     /// Transactions of the hosts are accepted and, with this chance, thrown away.
     DropTransactions {
         /// The chance.
@@ -113,6 +118,8 @@ pub enum FaultKind {
     Reorg {
         /// How many blocks.
         depth: u64,
+        /// The branch that is left has never heard of their transactions: these do not wait, they are gone.
+        forgets: bool,
     },
     /// The base fee rises.
     FeeSpike {
@@ -273,6 +280,8 @@ pub enum SwarmKind {
     RpcLies,
     /// [`FaultKind::InclusionDelay`].
     InclusionDelay,
+    /// [`FaultKind::ReorderTransactions`].
+    ReorderTransactions,
     /// [`FaultKind::DropTransactions`].
     DropTransactions,
     /// [`FaultKind::Reorg`].
@@ -291,7 +300,7 @@ pub enum SwarmKind {
 
 impl SwarmKind {
     /// Every kind with its name in scenario files and records.
-    pub const ALL: [(&'static str, SwarmKind); 24] = [
+    pub const ALL: [(&'static str, SwarmKind); 25] = [
         ("crash", SwarmKind::Crash),
         ("torn-write", SwarmKind::TornWrite),
         ("restart-loop", SwarmKind::RestartLoop),
@@ -309,6 +318,7 @@ impl SwarmKind {
         ("rpc-stale", SwarmKind::RpcStale),
         ("rpc-lies", SwarmKind::RpcLies),
         ("inclusion-delay", SwarmKind::InclusionDelay),
+        ("reorder-transactions", SwarmKind::ReorderTransactions),
         ("drop-transactions", SwarmKind::DropTransactions),
         ("reorg", SwarmKind::Reorg),
         ("fee-spike", SwarmKind::FeeSpike),
@@ -345,6 +355,7 @@ impl FaultKind {
             FaultKind::RpcStale => "rpc-stale",
             FaultKind::RpcLies => "rpc-lies",
             FaultKind::InclusionDelay { .. } => "inclusion-delay",
+            FaultKind::ReorderTransactions { .. } => "reorder-transactions",
             FaultKind::DropTransactions { .. } => "drop-transactions",
             FaultKind::Reorg { .. } => "reorg",
             FaultKind::FeeSpike { .. } => "fee-spike",

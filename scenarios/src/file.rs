@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 use self::acts::ActTable;
 use self::endpoints::EndpointsValue;
+use self::expect::ExpectTable;
 use self::faults::FaultTable;
 use self::moment::{LastsValue, MomentValue};
+pub(crate) use self::names::check_names;
 use self::peers::PeerTable;
 use self::swarm::SwarmTable;
 use self::validators::{LimitTable, ValidatorTable};
@@ -25,9 +27,11 @@ use crate::{
 
 mod acts;
 mod endpoints;
+mod expect;
 mod faults;
 mod idlers;
 mod moment;
+mod names;
 mod peers;
 mod swarm;
 mod validators;
@@ -83,6 +87,8 @@ pub(crate) struct File {
     act: Vec<Spot<ActTable>>,
     #[serde(default)]
     fault: Vec<Spot<FaultTable>>,
+    #[serde(default)]
+    expect: ExpectTable,
     swarm: Option<SwarmTable>,
     limit: Option<LimitTable>,
 }
@@ -269,6 +275,7 @@ impl Check<'_> {
             peers,
             transfers: Vec::new(),
             acts: Vec::new(),
+            expect: self.expect(&file.expect, *file.updates.as_ref())?,
             faults: Vec::new(),
             swarm: None,
         };

@@ -21,8 +21,10 @@ mod schema;
 mod spot;
 mod units;
 mod validator;
+mod vocabulary;
 
 pub use act::{Act, ActKind, ActTime, Change};
+pub(crate) use error::Invalid;
 pub use error::ScenarioError;
 pub use fault::{
     Direction, Fault, FaultKind, Moment, PartitionStyle, Swarm, SwarmKind, Unsynced, Victim, When,
@@ -31,11 +33,12 @@ pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
 pub use misdeed::{Misdeed, PeerMisdeed, UserMisdeed, WorkerMisdeed};
 pub use scenario::{
-    Chain, Endpoints, Guest, Job, Latency, Network, Scenario, Transfer, User, Work,
+    Chain, Endpoints, Expect, Guest, Job, Latency, Network, Scenario, Transfer, User, Work,
 };
 pub use schema::schema;
 pub use units::{Ether, Percent, Sno, duration};
 pub use validator::{Limit, LimitError, Side, ValidatorMisdeed};
+pub use vocabulary::Vocabulary;
 
 /// What the contracts lock of a user's SNO when it registers: a paid job needs this besides its payment.
 pub const USER_COLLATERAL: Sno = Sno::from_whole(100);

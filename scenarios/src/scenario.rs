@@ -9,6 +9,19 @@ use crate::{
     Sno, Swarm, ValidatorMisdeed, file,
 };
 
+/// What a scenario is about: without it a run shows nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expect {
+    /// States to which some node must come.
+    pub states: Vec<String>,
+    /// What hosts that do not play by the rules must have done.
+    pub acts: Vec<String>,
+    /// Events that the contracts must emit.
+    pub events: Vec<String>,
+    /// Most rounds that may be opened.
+    pub rounds_at_most: Option<u64>,
+}
+
 /// A network, what its users do, what strikes it, and when the run must be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
@@ -44,6 +57,8 @@ pub struct Scenario {
     pub transfers: Vec<Transfer>,
     /// What people do on chain besides.
     pub acts: Vec<Act>,
+    /// What must have been seen when the run ends.
+    pub expect: Expect,
     /// What strikes the network.
     pub faults: Vec<Fault>,
     /// What the seed draws to strike it besides.

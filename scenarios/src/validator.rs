@@ -38,11 +38,15 @@ pub enum ValidatorMisdeed {
     Returning,
     /// It moves a round on only where that gets it a proposer's place.
     Grinding,
+    /// It proposes what two workers have earned with their places changed, or a worker's under another account.
+    Swapping,
+    /// It proposes to complete jobs twice, jobs that nobody has done, and jobs that there are not.
+    Padding,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 17] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 19] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -60,6 +64,8 @@ impl ValidatorMisdeed {
         ("overstating", ValidatorMisdeed::Overstating),
         ("returning", ValidatorMisdeed::Returning),
         ("grinding", ValidatorMisdeed::Grinding),
+        ("swapping", ValidatorMisdeed::Swapping),
+        ("padding", ValidatorMisdeed::Padding),
     ];
 
     /// Its name in files.
@@ -80,6 +86,8 @@ pub struct Limit {
     pub fails: usize,
     /// What is then seen not to hold.
     pub invariants: Vec<String>,
+    /// Whether a run with so many goes on when that has been seen, to show what follows.
+    pub goes_on: bool,
 }
 
 /// On which side of its limit a scenario runs.

@@ -91,7 +91,7 @@ fn acts_are_read_with_their_times() {
     assert_eq!(later, [false, false, false, true, false, false, false]);
     assert!(matches!(
         &scenario.acts[1].kind,
-        ActKind::Govern { change: Change::Approval(share), votes } if share.whole() == Some(75) && votes.len() == 1
+        ActKind::Govern { change: Change::Approval(share), votes, hasty: false } if share.whole() == Some(75) && votes.len() == 1
     ));
     assert!(matches!(
         scenario.acts[3].kind,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use smartnodes_scenarios::{
     Direction, FaultKind, HostName, LimitError, PartitionStyle, Scenario, ScenarioError, Unsynced,
 };
@@ -11,6 +12,8 @@ use toml::{Table, Value};
 
 use crate::faults::{self, Place, Start, Strike};
 use crate::identity::Identity;
+use crate::reason::Reason;
+use crate::sweep::ChildError;
 use crate::violation::Violation;
 
 /// A failure that was found.
@@ -24,12 +27,51 @@ pub struct Case {
     pub seed: u64,
     /// What was run: contracts, dependencies, toolchain.
     pub build: String,
-    /// What did not hold, the first of all.
-    pub invariant: String,
+    /// Why it failed.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// The violation itself, the first of all.
+    #[serde(flatten)]
+    pub seen: Sight,
+    /// Of a case that has been made smaller: the identity of the one that it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk_from: Option<String>,
+}
+
+/// What a violation looked like.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sight {
     /// What was seen.
     pub detail: String,
     /// When, in virtual seconds from the start.
     pub virtual_seconds: f64,
+    /// On which hosts.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// What happened last before it.
+    #[serde(default)]
+    pub last_events: Vec<String>,
+}
+
+impl Sight {
+    /// Of a process that left no record.
+    pub fn of_process(error: &ChildError) -> Sight {
+        Sight {
+            detail: error.to_string(),
+            ..Sight::default()
+        }
+    }
+}
+
+impl From<Violation> for Sight {
+    fn from(violation: Violation) -> Sight {
+        Sight {
+            detail: violation.detail,
+            virtual_seconds: violation.virtual_seconds,
+            hosts: violation.hosts,
+            last_events: violation.last_events,
+        }
+    }
 }
 
 /// Why a case cannot be used.
@@ -68,7 +110,8 @@ impl Case {
         found_in: &str,
         text: &str,
         seed: u64,
-        violation: &Violation,
+        reason: Reason,
+        seen: Sight,
     ) -> Result<Case, CaseError> {
         let scenario = Scenario::parse(found_in, text)?;
         let mut table: Table = parse(text)?;
@@ -81,10 +124,23 @@ impl Case {
             scenario: text_of(&table)?,
             seed,
             build: Identity::of(text).to_string(),
-            invariant: violation.invariant.clone(),
-            detail: violation.detail.clone(),
-            virtual_seconds: violation.virtual_seconds,
+            reason,
+            seen,
+            shrunk_from: None,
         })
+    }
+
+    /// Names this case among all: where it was found, the scenario, the seed, and why it failed.
+    pub fn identity(&self) -> String {
+        let reason = self.reason.to_string();
+        let parts = [&self.found_in, &self.scenario, &reason];
+        let mut hasher = Sha256::new();
+        hasher.update(self.seed.to_be_bytes());
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        format!("{:x}", hasher.finalize())
     }
 
     /// Reads a case file.
@@ -222,6 +278,7 @@ fn written(strike: &Strike) -> Table {
         }
         FaultKind::DiskSlow { sync_takes } => put("sync_takes", span(*sync_takes)),
         FaultKind::InclusionDelay { by }
+        | FaultKind::ReorderTransactions { by }
         | FaultKind::TimestampDrift { by }
         | FaultKind::TimeJump { by } => {
             put("by", span(*by));
@@ -231,7 +288,10 @@ fn written(strike: &Strike) -> Table {
             put("behind", (*behind).into());
         }
         FaultKind::DropTransactions { share } => put("share", share.to_string().into()),
-        FaultKind::Reorg { depth } => put("depth", (*depth as i64).into()),
+        FaultKind::Reorg { depth, forgets } => {
+            put("depth", (*depth as i64).into());
+            put("forgets", (*forgets).into());
+        }
         FaultKind::FeeSpike { times } => put("times", i64::from(*times).into()),
         _ => {}
     }
@@ -290,16 +350,35 @@ to = "2h"
 longest = "20m"
 "#;
 
+    fn case(found_in: &str, text: &str, seed: u64) -> Case {
+        let reason = Reason {
+            invariant: "supply".to_owned(),
+            ..Reason::default()
+        };
+        Case::new(found_in, text, seed, reason, Sight::default()).expect("a good scenario")
+    }
+
+    #[test]
+    fn cases_of_other_seeds_reasons_and_places_are_others() {
+        let one = case("swarm.toml", SWARM, 1);
+        assert_eq!(one.identity(), case("swarm.toml", SWARM, 1).identity());
+        let mut reason = one.clone();
+        reason.reason.kind = Some("late".to_owned());
+        let others = [
+            case("swarm.toml", SWARM, 2),
+            case("other.toml", SWARM, 1),
+            reason,
+        ];
+        for other in others {
+            assert_ne!(one.identity(), other.identity(), "{other:?}");
+        }
+    }
+
     #[test]
     fn a_case_strikes_as_its_seed_did() {
         let mut kinds = std::collections::BTreeSet::new();
         for seed in 0..40 {
-            let violation = Violation {
-                invariant: "supply".to_owned(),
-                detail: String::new(),
-                virtual_seconds: 1.0,
-            };
-            let case = Case::new("swarm.toml", SWARM, seed, &violation).expect("a good scenario");
+            let case = case("swarm.toml", SWARM, seed);
             let drawn = Scenario::parse("swarm.toml", SWARM).expect("a good scenario");
             let again = Scenario::parse("case", &case.scenario)
                 .unwrap_or_else(|error| panic!("{error}\n{}", case.scenario));
@@ -325,7 +404,11 @@ longest = "20m"
                 }
             }
         }
-        assert_eq!(kinds.len(), 24, "{kinds:?}");
+        assert_eq!(
+            kinds.len(),
+            smartnodes_scenarios::SwarmKind::ALL.len(),
+            "{kinds:?}"
+        );
     }
 
     #[test]
@@ -343,17 +426,12 @@ holds = 1
 fails = 2
 invariants = ["ends-in-time"]
 "#;
-        let violation = Violation {
-            invariant: "limit".to_owned(),
-            detail: String::new(),
-            virtual_seconds: 1.0,
-        };
         let far = Variant {
             adversaries: Some(2),
             swarm: false,
         };
         let (text, _) = far.of("line.toml", text, 1).expect("a good scenario");
-        let case = Case::new("line.toml", &text, 1, &violation).expect("a good scenario");
+        let case = case("line.toml", &text, 1);
         let again = Scenario::parse("case", &case.scenario).expect("it reads back");
         assert_eq!(again.adversaries(), 2);
         assert_eq!(again.side(), Some(smartnodes_scenarios::Side::Far));

@@ -1,5 +1,6 @@
 //! Whether a run repeats: twice in fresh processes, and the traces compared line by line.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use crate::output::{RECORD_FILE, TRACE_FILE};
 use crate::run::Record;
+use crate::trace::in_words;
 use crate::variant::Variant;
 
 /// Why two runs could not be compared.
@@ -32,9 +34,25 @@ pub enum CheckError {
 pub struct Checked {
     /// The first one's record.
     pub record: Record,
-    /// Where they first differ, in words.
-    pub difference: Option<String>,
+    /// Where they first differ.
+    pub difference: Option<Difference>,
 }
+
+/// Where two traces part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The line and both events, in words.
+    pub detail: String,
+    /// When, in virtual seconds from the start: the earlier of the two.
+    pub virtual_seconds: f64,
+    /// On which hosts.
+    pub hosts: Vec<String>,
+    /// The lines before, which both have, in words.
+    pub before: Vec<String>,
+}
+
+/// How many lines before a difference are told.
+const BEFORE: usize = 10;
 
 /// Runs a scenario file twice with a seed, each time in a fresh process, below the folder `scratch`, varied alike.
 pub fn twice(
@@ -103,8 +121,8 @@ fn open(path: &Path) -> Result<BufReader<File>, CheckError> {
     })
 }
 
-/// The first line at which two traces differ, with its virtual time, host and event; `None` if they are equal.
-fn first_difference(first: &Path, second: &Path) -> Result<Option<String>, CheckError> {
+/// The first line at which two traces differ, with what was before it; `None` if they are equal.
+fn first_difference(first: &Path, second: &Path) -> Result<Option<Difference>, CheckError> {
     let lines = |path: &Path| -> Result<_, CheckError> {
         let path = path.to_owned();
         Ok(open(&path)?.lines().map(move |line| {
@@ -115,47 +133,39 @@ fn first_difference(first: &Path, second: &Path) -> Result<Option<String>, Check
         }))
     };
     let (mut first, mut second) = (lines(first)?, lines(second)?);
+    let mut before = VecDeque::with_capacity(BEFORE);
     for number in 1u64.. {
         let (a, b) = (first.next().transpose()?, second.next().transpose()?);
         match (a, b) {
             (None, None) => break,
-            (a, b) if a == b => {}
+            (Some(a), Some(b)) if a == b => {
+                if before.len() == BEFORE {
+                    before.pop_front();
+                }
+                before.push_back(a);
+            }
             (a, b) => {
-                let words = |line: Option<String>| {
-                    line.map_or_else(|| "the end".to_owned(), |line| words(&line))
+                let words = |line: &Option<String>| {
+                    line.as_ref()
+                        .map_or_else(|| "the end".to_owned(), |line| in_words(line))
                 };
-                return Ok(Some(format!(
-                    "line {number}: first {}; second {}",
-                    words(a),
-                    words(b)
-                )));
+                let mut hosts = BTreeSet::new();
+                let mut nanos = u64::MAX;
+                for line in a.iter().chain(&b) {
+                    let fields: Value = serde_json::from_str(line).unwrap_or_default();
+                    hosts.extend(fields["host"].as_str().map(str::to_owned));
+                    nanos = nanos.min(fields["t"].as_u64().unwrap_or_default());
+                }
+                return Ok(Some(Difference {
+                    detail: format!("line {number}: first {}; second {}", words(&a), words(&b)),
+                    virtual_seconds: nanos as f64 / 1e9,
+                    hosts: hosts.into_iter().collect(),
+                    before: before.iter().map(|line| in_words(line)).collect(),
+                }));
             }
         }
     }
     Ok(None)
-}
-
-fn words(line: &str) -> String {
-    let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
-        return format!("`{line}`");
-    };
-    let seconds = fields.get("t").and_then(Value::as_u64).unwrap_or_default() as f64 / 1e9;
-    let host = fields.get("host").and_then(Value::as_str).unwrap_or("?");
-    let event = match (
-        fields.get("to").and_then(Value::as_str),
-        fields.get("message").and_then(Value::as_str),
-    ) {
-        (Some(to), _) => format!(
-            "sends {} bytes to {to}",
-            fields.get("bytes").unwrap_or(&Value::Null)
-        ),
-        (None, Some(message)) => format!(
-            "{message:?} {}",
-            fields.get("fields").unwrap_or(&Value::Null)
-        ),
-        (None, None) => format!("`{line}`"),
-    };
-    format!("at {seconds:.9} s {host} {event}")
 }
 
 #[cfg(test)]
@@ -164,33 +174,40 @@ mod tests {
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "files of a test")]
-    fn the_first_difference_is_named_with_time_host_and_event() {
+    fn the_first_difference_is_named_with_time_host_and_the_events_before() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
             path
         };
-        let same = "{\"t\":1,\"host\":\"a\",\"to\":\"b\",\"bytes\":3}\n";
+        let same: String = (1..=BEFORE + 2)
+            .map(|n| format!("{{\"t\":{n},\"host\":\"a\",\"to\":\"b\",\"bytes\":{n}}}\n"))
+            .collect();
         let event = "{\"t\":2500000000,\"host\":\"worker-1\",\"message\":\"voted\",\"fields\":{\"round\":1}}\n";
-        let sent = "{\"t\":2500000000,\"host\":\"worker-1\",\"to\":\"user-1\",\"bytes\":9}\n";
+        let sent = "{\"t\":2600000000,\"host\":\"user-1\",\"to\":\"worker-1\",\"bytes\":9}\n";
         let (a, b) = (
             write("a", &format!("{same}{event}")),
             write("b", &format!("{same}{sent}")),
         );
         assert_eq!(first_difference(&a, &a).unwrap(), None);
+        let found = first_difference(&a, &b).unwrap().unwrap();
         assert_eq!(
-            first_difference(&a, &b).unwrap().unwrap(),
-            "line 2: first at 2.500000000 s worker-1 \"voted\" {\"round\":1}; second at 2.500000000 s worker-1 sends 9 \
-             bytes to user-1"
+            found.detail,
+            "line 13: first at 2.500000000 s worker-1 \"voted\" {\"round\":1}; second at 2.600000000 s user-1 sends 9 \
+             bytes to worker-1"
         );
-        let short = write("short", same);
-        assert!(
-            first_difference(&a, &short)
-                .unwrap()
-                .unwrap()
-                .ends_with("second the end")
+        assert_eq!(found.virtual_seconds, 2.5);
+        assert_eq!(found.hosts, ["user-1", "worker-1"]);
+        assert_eq!(found.before.len(), BEFORE);
+        assert_eq!(
+            found.before[BEFORE - 1],
+            "at 0.000000012 s a sends 12 bytes to b"
         );
+        let short = write("short", &same);
+        let found = first_difference(&a, &short).unwrap().unwrap();
+        assert!(found.detail.ends_with("second the end"));
+        assert_eq!(found.hosts, ["worker-1"]);
         assert!(first_difference(&a, &folder.path().join("none")).is_err());
     }
 }

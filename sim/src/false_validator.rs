@@ -61,6 +61,8 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Overstating => actors::ValidatorMisdeed::Overstating,
         ValidatorMisdeed::Returning => actors::ValidatorMisdeed::Returning,
         ValidatorMisdeed::Grinding => actors::ValidatorMisdeed::Grinding,
+        ValidatorMisdeed::Swapping => actors::ValidatorMisdeed::Swapping,
+        ValidatorMisdeed::Padding => actors::ValidatorMisdeed::Padding,
     }
 }
 

@@ -9,7 +9,6 @@ use alloy::rpc::client::RpcClient;
 use madsim::runtime::Handle;
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::chain::{ChainError, Intent};
-use smartnodes_node::identity::Identity;
 use smartnodes_node::jobs::{JobRequest, Shape};
 use smartnodes_node::node::{Node, NodeConfig, NodeError, NodeParts};
 use smartnodes_node::p2p;
@@ -24,10 +23,12 @@ use smartnodes_scenarios::{Guest, HostName, Job, Misdeed, Transfer, USER_COLLATE
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use crate::acts::keys::Keys;
 use crate::cancel;
 use crate::disk::{DiskHandle, SimDisk};
 use crate::draw;
 use crate::false_validator::FalsePart;
+use crate::oracle::results::Results;
 use crate::oracle::truth::Truth;
 use crate::rpc_transport::WireRpc;
 use crate::story::{Progress, Story};
@@ -53,7 +54,7 @@ pub struct Host {
     /// Its name.
     pub name: HostName,
     /// Its node's keys.
-    pub identity: Identity,
+    pub keys: Keys,
     /// Its node's configuration.
     pub config: NodeConfig,
     /// Where it is on the wire.
@@ -80,6 +81,8 @@ pub struct Host {
     pub story: Story,
     /// What workers have really computed.
     pub truth: Truth,
+    /// What users have got.
+    pub results: Results,
     /// Where it is told what did not hold.
     pub violations: Violations,
 }
@@ -143,9 +146,10 @@ impl Host {
 
     /// What a node on this host is made of.
     pub(crate) fn parts(&self) -> Result<NodeParts<DiskHandle>, NodeError> {
-        let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &self.identity)?;
+        let identity = self.keys.now();
+        let transport = p2p::upgrade(Wire::new(self.endpoint.clone()), &identity)?;
         Ok(NodeParts {
-            identity: self.identity.clone(),
+            identity,
             transport,
             rpc: self.rpc(),
             storage: self.disk.open(),
@@ -233,7 +237,8 @@ impl Host {
         if job.payment.is_some() {
             user.register().await?;
         }
-        user.run_job(request).await?;
+        let done = user.run_job(request.clone()).await?;
+        self.results.accepted(request, done.outputs);
         Ok(())
     }
 
@@ -274,7 +279,7 @@ impl Host {
             input: Vec::new(),
         });
         JobRequest {
-            user: self.identity.address(),
+            user: self.keys.now().address(),
             network: job.work.network().to_owned(),
             shape: if job.then.is_empty() {
                 Shape::Parallel

@@ -61,6 +61,8 @@ pub mod output;
 #[cfg(madsim)]
 pub mod points;
 #[cfg(madsim)]
+pub mod reason;
+#[cfg(madsim)]
 pub mod replay;
 #[cfg(madsim)]
 pub mod rpc_transport;
@@ -80,6 +82,8 @@ pub mod variant;
 pub mod verdict;
 #[cfg(madsim)]
 pub mod violation;
+#[cfg(madsim)]
+pub mod vocabulary;
 #[cfg(madsim)]
 pub mod wire;
 #[cfg(madsim)]

@@ -30,9 +30,22 @@ pub(crate) fn verdict(
                 limit.invariants.join(", ")
             ),
             virtual_seconds: ended.as_secs_f64(),
+            ..Violation::default()
         });
     }
     (expected, others)
+}
+
+/// Whether a run goes on with these violations: beyond a limit where it is to show what follows, with what must be seen not
+/// to hold there.
+pub(crate) fn bears(scenario: &Scenario, violations: &[Violation]) -> bool {
+    match (&scenario.limit, scenario.side()) {
+        (Some(limit), Some(Side::Far)) if limit.goes_on => {
+            let mut all = violations.iter();
+            all.all(|violation| limit.invariants.contains(&violation.invariant))
+        }
+        _ => violations.is_empty(),
+    }
 }
 
 #[cfg(test)]
@@ -58,8 +71,8 @@ invariants = ["executed-is-true"]
         let scenario = scenario.with_adversaries(adversaries).expect("a side");
         let violations = invariants.iter().map(|invariant| Violation {
             invariant: (*invariant).to_owned(),
-            detail: String::new(),
             virtual_seconds: 1.0,
+            ..Violation::default()
         });
         let (expected, others) = verdict(&scenario, violations.collect(), Duration::ZERO);
         let names = others.into_iter().map(|violation| violation.invariant);
@@ -73,6 +86,26 @@ invariants = ["executed-is-true"]
         assert_eq!(after(3, &[]), (0, vec!["limit".to_owned()]));
         let (expected, others) = after(3, &["supply", "executed-is-true"]);
         assert_eq!((expected, others), (1, vec!["supply".to_owned()]));
+    }
+
+    #[test]
+    fn a_run_goes_on_only_beyond_a_limit_that_says_so() {
+        let of = |text: &str, adversaries, invariants: &[&str]| {
+            let scenario = Scenario::parse("a", text).expect("a good scenario");
+            let scenario = scenario.with_adversaries(adversaries).expect("a side");
+            let violations = invariants.iter().map(|invariant| Violation {
+                invariant: (*invariant).to_owned(),
+                virtual_seconds: 1.0,
+                ..Violation::default()
+            });
+            bears(&scenario, &violations.collect::<Vec<_>>())
+        };
+        let goes_on = format!("{TEXT}goes_on = true\n");
+        assert!(of(TEXT, 3, &[]) && of(&goes_on, 2, &[]));
+        assert!(of(&goes_on, 3, &["executed-is-true"; 2]));
+        assert!(!of(&goes_on, 3, &["executed-is-true", "supply"]));
+        assert!(!of(&goes_on, 2, &["executed-is-true"]));
+        assert!(!of(TEXT, 3, &["executed-is-true"]));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use smartnodes_sim::case::{Case, CaseError};
 use smartnodes_sim::check::{self, CheckError};
 use smartnodes_sim::identity::Identity;
 use smartnodes_sim::output::{self, Folder, OutputError};
+use smartnodes_sim::reason::Reason;
 use smartnodes_sim::replay::{Teller, Timeline};
 use smartnodes_sim::run::{self, Outcome, Record, RunError};
 use smartnodes_sim::shrink::{ShrinkError, shrink};
@@ -24,6 +25,8 @@ use smartnodes_sim::violation::Violation;
 const VIOLATED: u8 = 1;
 /// Exit code for input that cannot be used; clap uses the same.
 const BAD_INPUT: u8 = 2;
+/// The longest that a run of a sweep or a shrink takes where nothing is said: the slowest of the library take a minute.
+const TIMEOUT: &str = "15m";
 
 #[derive(Parser)]
 #[command(
@@ -51,6 +54,9 @@ enum Command {
     Shrink {
         /// A case file that `sweep` has written.
         case: PathBuf,
+        /// The longest that a run may take on this machine, such as "15m".
+        #[arg(long, value_name = "T", value_parser = duration, default_value = TIMEOUT)]
+        timeout: Duration,
     },
     /// Run a case file again and tell its story. Exit code as of `run`.
     Replay(Replay),
@@ -105,6 +111,9 @@ struct Sweep {
     /// Go on after a failure.
     #[arg(long)]
     keep_going: bool,
+    /// The longest that a run may take on this machine; one that takes longer has failed.
+    #[arg(long, value_name = "T", value_parser = duration, default_value = TIMEOUT)]
+    timeout: Duration,
     /// Print what was found as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -158,7 +167,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run_scenario(&args),
             Command::List { folder } => list(&folder),
             Command::Sweep(args) => run_sweep(&args),
-            Command::Shrink { case } => run_shrink(&case),
+            Command::Shrink { case, timeout } => run_shrink(&case, timeout),
             Command::Replay(args) => replay(&args),
         });
     done.unwrap_or_else(|failure| {
@@ -241,13 +250,14 @@ fn checked(args: &Run) -> Result<Record, Failure> {
     } = check::twice(&args.path, args.seed, args.variant(), scratch.path())?;
     match difference {
         None => print("check: two runs in fresh processes left the same trace")?,
-        Some(detail) => {
+        Some(difference) => {
             record.outcome = Outcome::Violated;
-            let virtual_seconds = record.virtual_seconds;
             record.violations.push(Violation {
                 invariant: "determinism".to_owned(),
-                detail,
-                virtual_seconds,
+                detail: difference.detail,
+                virtual_seconds: difference.virtual_seconds,
+                hosts: difference.hosts,
+                last_events: difference.before,
             });
         }
     }
@@ -291,6 +301,7 @@ fn run_sweep(args: &Sweep) -> Result<ExitCode, Failure> {
         shard,
         out: args.out.clone(),
         keep_going: args.keep_going,
+        timeout: args.timeout,
         build: Identity::of("").build(),
     };
     let summary = sweep::sweep(jobs, &settings)?;
@@ -319,11 +330,10 @@ fn run_sweep(args: &Sweep) -> Result<ExitCode, Failure> {
     })
 }
 
-fn run_shrink(path: &Path) -> Result<ExitCode, Failure> {
+fn run_shrink(path: &Path, timeout: Duration) -> Result<ExitCode, Failure> {
     let small = path.with_extension("small.json");
-    let begun = if small.exists() { &small } else { path };
-    let case = Case::load(begun)?;
-    let shrunk = shrink(&case, &small, |step| {
+    let case = Case::load(path)?;
+    let shrunk = shrink(&case, &small, timeout, |step| {
         // A reader that has gone away is no reason to stop.
         let _ = print(step);
     })?;
@@ -346,13 +356,12 @@ fn replay(args: &Replay) -> Result<ExitCode, Failure> {
     let finished = run::run(scenario, case.seed, Some(Box::new(teller)), |_| {})?;
     let record = finished.record;
     print(&output::summary(&record))?;
-    let again = record.violations.first().map(|v| v.invariant.as_str());
-    if again != Some(&case.invariant) {
+    let again = Reason::of(&record);
+    if again.as_ref().map(|reason| &reason.invariant) != Some(&case.reason.invariant) {
+        let again = again.map_or_else(|| "nothing".to_owned(), |reason| reason.to_string());
         print(&format!(
-            "the case violated {}, this run {}; it was found with {}",
-            case.invariant,
-            again.unwrap_or("nothing"),
-            case.build
+            "the case violated {}, this run {again}; it was found with {}",
+            case.reason, case.build
         ))?;
     }
     if let Some(file) = &args.html {

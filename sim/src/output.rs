@@ -186,12 +186,21 @@ pub fn summary(record: &Record) -> String {
             violation.invariant, violation.detail
         ));
     }
-    for violation in &record.violations {
+    for (number, violation) in record.violations.iter().enumerate() {
         let at = clock(Duration::from_secs_f64(violation.virtual_seconds));
+        let hosts = match violation.hosts.as_slice() {
+            [] => String::new(),
+            hosts => format!(" ({})", hosts.join(", ")),
+        };
         lines.push(format!(
-            "violation: {} at {at}: {}",
+            "violation: {} at {at}{hosts}: {}",
             violation.invariant, violation.detail
         ));
+        // Others often follow from the first.
+        if number == 0 {
+            let events = violation.last_events.iter();
+            lines.extend(events.map(|event| format!("  before: {event}")));
+        }
     }
     lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! One run: a scenario and a seed in, a record out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -101,6 +101,9 @@ pub struct Record {
     pub violations: Vec<Violation>,
     /// Where the run has not come to its end in time: whether it could have.
     pub verdict: Option<Verdict>,
+    /// What kinds of things it lacked then.
+    #[serde(default)]
+    pub lacking: BTreeSet<String>,
     /// Whether all held.
     pub outcome: Outcome,
 }
@@ -199,7 +202,7 @@ fn simulate(
     trace: &Trace,
     mut show: impl FnMut(Status),
 ) -> Result<Finished, RunError> {
-    let violations = Violations::default();
+    let violations = Violations::of(trace);
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     guard::seal()?;
     let (lived, recorded) = lived(
@@ -228,7 +231,7 @@ fn lived<T>(
     trace: &Trace,
     future: impl Future<Output = T>,
 ) -> (Result<T, String>, Recorded) {
-    let last_panic = note_panics();
+    let last_panic = note_panics(trace);
     let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             trace.start();
@@ -299,6 +302,10 @@ fn record(
         checks: reached(|ending| &ending.checks),
         draws: ending.as_ref().map(|e| e.draws.clone()).unwrap_or_default(),
         verdict: ending.as_ref().and_then(|e| e.verdict),
+        lacking: ending
+            .as_ref()
+            .map(|e| e.lacking.clone())
+            .unwrap_or_default(),
         acts: ending.as_ref().map(|e| e.acts.clone()).unwrap_or_default(),
         acted: ending.as_ref().map(|e| e.acted.clone()).unwrap_or_default(),
         misdeeds: ending
@@ -338,9 +345,9 @@ fn subscribe(trace: &Trace) -> Result<(), RunError> {
 }
 
 /// Keeps the words of the last panic, which the runtime's own report leaves out of its result.
-fn note_panics() -> Arc<Mutex<Option<String>>> {
+fn note_panics(trace: &Trace) -> Arc<Mutex<Option<String>>> {
     let last = Arc::new(Mutex::new(None));
-    let noted = last.clone();
+    let (noted, trace) = (last.clone(), trace.clone());
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let words = panic.payload_as_str().unwrap_or("a panic without words");
@@ -348,7 +355,10 @@ fn note_panics() -> Arc<Mutex<Option<String>>> {
             .location()
             .map(|l| format!(" ({}:{})", l.file(), l.line()))
             .unwrap_or_default();
-        *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{words}{place}"));
+        let here = trace.here().map(|host| format!("{host}: "));
+        let here = here.unwrap_or_default();
+        let told = format!("{here}{words}{place}");
+        *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         report(panic);
     }));
     last
@@ -374,15 +384,17 @@ mod tests {
     #[test]
     fn a_panic_of_a_host_ends_the_run_with_its_words() {
         let trace = Trace::new(None);
+        let told = trace.clone();
         let (ended, recorded) = lived(
             Runtime::with_seed_and_config(1, madsim::Config::default()),
             &trace,
-            async {
+            async move {
                 let node = Handle::current()
                     .create_node()
                     .name("worker-1")
                     .ip([10, 0, 0, 1].into())
                     .build();
+                told.add_node(node.id(), "worker-1");
                 node.spawn(async {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                     panic!("no such {}", "luck");
@@ -392,7 +404,7 @@ mod tests {
         );
         let words = ended.expect_err("the host panics");
         assert!(
-            words.starts_with("no such luck (") && words.contains("run.rs:"),
+            words.starts_with("worker-1: no such luck (") && words.contains("run.rs:"),
             "{words}"
         );
         assert_eq!(recorded.lines, 0);

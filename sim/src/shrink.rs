@@ -1,7 +1,7 @@
 //! Shrinking: a failure with fewer hosts, faults, acts and jobs, in less time, that is still the same failure.
 //!
 //! Greedy: one thing at a time is left out or made smaller, and stays so where a run, in a process of its own, still
-//! violates the same invariant. Whatever has been reached is on disk, so that an interrupted shrink goes on from there.
+//! fails for the same [`Reason`]. Whatever has been reached is on disk, so that an interrupted shrink goes on from there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use smartnodes_scenarios::Scenario;
 use toml::{Table, Value};
 
-use crate::case::{self, Case, CaseError};
-use crate::run::Record;
+use crate::case::{self, Case, CaseError, Sight};
+use crate::reason::{LEAVES_A_RECORD, Reason};
 use crate::sweep::Job;
 use crate::sweep::children::{ChildError, Children};
 use crate::variant::Variant;
 
 /// Invariants that hold sooner or later: a run that ends before shows nothing.
-const OF_DEADLINES: [&str; 2] = ["ends-in-time", "limit"];
+const OF_DEADLINES: [&str; 3] = ["ends-in-time", "limit", LEAVES_A_RECORD];
 
 /// Why a case could not be shrunk.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +33,14 @@ pub enum ShrinkError {
     Processes(#[from] io::Error),
     /// It does not fail any more.
     #[error(
-        "the case does not violate {invariant} any more{}: build the commit that found it, or call it mended",
+        "the case does not violate {reason} any more{}: build the commit that found it, or call it mended",
         found.as_ref().map(|other| format!(", but {other}")).unwrap_or_default()
     )]
     Gone {
-        /// What the case violated.
-        invariant: String,
-        /// What its run violates now.
-        found: Option<String>,
+        /// Why the case failed.
+        reason: Box<Reason>,
+        /// Why its run fails now.
+        found: Option<Box<Reason>>,
     },
 }
 
@@ -61,24 +61,41 @@ struct Candidate {
     what: String,
 }
 
-/// Makes a case smaller while it fails for the same reason; what has been reached is written to `file`. `tell` hears
-/// of each step.
-pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Shrunk, ShrinkError> {
+/// Makes a case smaller while it fails for the same reason; what has been reached is written to `file`, from which an
+/// interrupted attempt at the same case goes on. `tell` hears of each step. A run that takes longer than `timeout` on this
+/// machine does not end.
+pub fn shrink(
+    case: &Case,
+    file: &Path,
+    timeout: Duration,
+    mut tell: impl FnMut(&str),
+) -> Result<Shrunk, ShrinkError> {
     let scratch = tempfile::tempdir()?;
     let mut runner = Runner {
-        children: Children::new(1)?,
+        children: Children::new(1, timeout)?,
         file: scratch.path().join("candidate.toml"),
         seed: case.seed,
         runs: 0,
     };
-    let mut best = case.clone();
-    let record = runner.run(&best.scenario)?;
-    if !fails_alike(&record, case) {
-        return Err(ShrinkError::Gone {
-            invariant: case.invariant.clone(),
-            found: record.violations.first().map(|v| v.invariant.clone()),
-        });
-    }
+    let mut best = match begun(case, file)? {
+        Some(begun) => {
+            tell(&format!("goes on from {}", file.display()));
+            begun
+        }
+        None => case.clone(),
+    };
+    best.shrunk_from = Some(case.identity());
+    let failed = runner.run(&best.scenario)?;
+    let reason = match failed {
+        Some((reason, _)) if is_still(&best.reason, &reason) => reason,
+        other => {
+            return Err(ShrinkError::Gone {
+                reason: Box::new(best.reason),
+                found: other.map(|(reason, _)| Box::new(reason)),
+            });
+        }
+    };
+    best.reason = reason;
     let mut steps = Vec::new();
     // A round that brings something makes new things possible.
     let mut improved = true;
@@ -94,20 +111,16 @@ pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Sh
             let smaller = match Scenario::parse("candidate", &text) {
                 // A plan that cannot come true is not tried.
                 Err(_) => None,
-                Ok(_) => {
-                    let record = runner.run(&text)?;
-                    fails_alike(&record, case).then_some(record)
-                }
+                Ok(_) => runner.run(&text)?,
             };
-            match smaller.and_then(|record| record.violations.into_iter().next()) {
-                Some(violation) => {
+            match smaller.filter(|(reason, _)| *reason == best.reason) {
+                Some((_, seen)) => {
                     best.scenario = text;
-                    best.detail = violation.detail;
-                    best.virtual_seconds = violation.virtual_seconds;
+                    best.seen = seen;
                     best.save(file)?;
                     tell(&format!(
                         "without {}: still {}",
-                        candidate.what, best.invariant
+                        candidate.what, best.reason
                     ));
                     steps.push(candidate.what);
                     improved = true;
@@ -128,12 +141,20 @@ pub fn shrink(case: &Case, file: &Path, mut tell: impl FnMut(&str)) -> Result<Sh
 /// Time between two state updates where a scenario does not say.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(8 * 3_600);
 
-/// The first thing that does not hold is the same.
-fn fails_alike(record: &Record, case: &Case) -> bool {
-    record
-        .violations
-        .first()
-        .is_some_and(|first| first.invariant == case.invariant)
+/// What an earlier attempt at this very case has reached.
+fn begun(case: &Case, file: &Path) -> Result<Option<Case>, CaseError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let begun = Case::load(file)?;
+    let is_of_it = begun.shrunk_from == Some(case.identity());
+    Ok(is_of_it.then_some(begun))
+}
+
+/// Whether a run fails as a case says. Cases that are older than kinds of reasons say less.
+fn is_still(said: &Reason, found: &Reason) -> bool {
+    let says_less = said.kind.is_none() && said.lacking.is_empty();
+    said == found || (says_less && said.invariant == found.invariant)
 }
 
 struct Runner {
@@ -144,7 +165,8 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(&mut self, text: &str) -> Result<Record, ShrinkError> {
+    /// Why a scenario fails, and what that looks like; `None` if it holds.
+    fn run(&mut self, text: &str) -> Result<Option<(Reason, Sight)>, ShrinkError> {
         case::write(&self.file, text)?;
         self.runs += 1;
         self.children.start(Job {
@@ -153,7 +175,17 @@ impl Runner {
             variant: Variant::default(),
         })?;
         let (_, record) = self.children.next();
-        Ok(record?)
+        match record {
+            Ok(record) => {
+                let reason = Reason::of(&record);
+                let first = record.violations.into_iter().next();
+                Ok(reason.zip(first.map(Sight::from)))
+            }
+            Err(error) => match Reason::of_process(&error) {
+                Some(reason) => Ok(Some((reason, Sight::of_process(&error)))),
+                None => Err(error.into()),
+            },
+        }
     }
 }
 
@@ -259,11 +291,11 @@ fn candidates(table: &Table, case: &Case) -> Vec<Candidate> {
     // A deadline leaves room for the updates, whether they come about or not.
     let updates = table.get("updates").and_then(Value::as_integer);
     let rounds = interval.unwrap_or(UPDATE_INTERVAL).as_secs() as i64 * updates.unwrap_or(0);
-    let minutes = ((case.virtual_seconds / 60.0) as i64 + 2).max(rounds / 60 + 1);
+    let minutes = ((case.seen.virtual_seconds / 60.0) as i64 + 2).max(rounds / 60 + 1);
     let given = span(Some(table), "deadline");
     let is_shorter = given.is_some_and(|given| given.as_secs() as i64 > minutes * 60);
     // What does not come to its end in time would fail all the more, and show nothing.
-    if is_shorter && !OF_DEADLINES.contains(&case.invariant.as_str()) {
+    if is_shorter && !OF_DEADLINES.contains(&case.reason.invariant.as_str()) {
         with(format!("all after {minutes} minutes"), &move |t| {
             t.insert("deadline".to_owned(), format!("{minutes}m").into());
         });
@@ -345,6 +377,56 @@ mod tests {
         );
     }
 
+    fn case() -> Case {
+        Case {
+            found_in: "a.toml".to_owned(),
+            scenario: String::new(),
+            seed: 1,
+            build: String::new(),
+            reason: Reason {
+                invariant: "supply".to_owned(),
+                ..Reason::default()
+            },
+            seen: Sight {
+                virtual_seconds: 100.0,
+                ..Sight::default()
+            },
+            shrunk_from: None,
+        }
+    }
+
+    #[test]
+    fn only_an_attempt_at_the_same_case_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.small.json");
+        let case = case();
+        assert_eq!(begun(&case, &file).expect("no file"), None);
+        let mut small = case.clone();
+        small.scenario = "smaller".to_owned();
+        small.save(&file).expect("a case file");
+        assert_eq!(begun(&case, &file).expect("an old file"), None);
+        small.shrunk_from = Some(case.identity());
+        small.save(&file).expect("a case file");
+        assert_eq!(begun(&case, &file).expect("a file"), Some(small));
+        let mut other = case.clone();
+        other.reason.invariant = "ends-in-time".to_owned();
+        assert_eq!(begun(&other, &file).expect("a file"), None);
+    }
+
+    #[test]
+    fn another_verdict_or_another_lack_is_another_reason() {
+        let reason = |kind: Option<&str>, lacking: &[&str]| Reason {
+            invariant: "ends-in-time".to_owned(),
+            kind: kind.map(str::to_owned),
+            lacking: lacking.iter().map(|lack| (*lack).to_owned()).collect(),
+        };
+        let said = reason(Some("defect"), &["updates"]);
+        assert!(is_still(&said, &said));
+        assert!(!is_still(&said, &reason(Some("late"), &["updates"])));
+        assert!(!is_still(&said, &reason(Some("defect"), &["claims"])));
+        assert!(is_still(&reason(None, &[]), &said), "an old case");
+    }
+
     #[test]
     fn everything_can_be_left_out_once() {
         let table: Table = r#"
@@ -359,15 +441,7 @@ mod tests {
         "#
         .parse()
         .expect("a table");
-        let mut case = Case {
-            found_in: String::new(),
-            scenario: String::new(),
-            seed: 1,
-            build: String::new(),
-            invariant: "supply".to_owned(),
-            detail: String::new(),
-            virtual_seconds: 100.0,
-        };
+        let mut case = case();
         let all = candidates(&table, &case);
         let what: Vec<&str> = all.iter().map(|c| c.what.as_str()).collect();
         for expected in [
@@ -386,7 +460,7 @@ mod tests {
             assert!(what.contains(&expected), "{expected} is not in {what:?}");
         }
         assert!(all.iter().all(|candidate| candidate.table != table));
-        case.invariant = "ends-in-time".to_owned();
+        case.reason.invariant = "ends-in-time".to_owned();
         let all = candidates(&table, &case);
         assert!(
             all.iter()

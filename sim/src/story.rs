@@ -20,14 +20,36 @@ pub enum Progress {
     Failed,
 }
 
+/// A job: whose, and which of theirs, from 0.
+pub type JobId = (HostName, usize);
+
 /// The plan and its progress. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Story(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    jobs: BTreeMap<(HostName, usize), Progress>,
+    jobs: BTreeMap<JobId, Progress>,
     transfers: BTreeMap<usize, Progress>,
+}
+
+/// Something that a run lacks to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What kind of thing: the same in runs that lack the same in other numbers.
+    pub kind: String,
+    /// What exactly.
+    pub words: String,
+}
+
+impl Lack {
+    /// Something of a kind.
+    pub fn new(kind: impl Into<String>, words: impl Into<String>) -> Lack {
+        Lack {
+            kind: kind.into(),
+            words: words.into(),
+        }
+    }
 }
 
 /// Jobs of a run by how they ended.
@@ -101,18 +123,31 @@ impl Story {
         }
     }
 
-    /// What is not done yet, in words; empty when the plan is fulfilled. A failed job is not done.
-    pub fn open(&self) -> Vec<String> {
+    /// How far each job is.
+    pub fn jobs(&self) -> Vec<(JobId, Progress)> {
         let state = self.lock();
-        let jobs = state.jobs.iter().filter(|(_, p)| **p != Progress::Done);
-        let jobs =
-            jobs.map(|((host, index), p)| format!("job {} of {host} is {}", index + 1, words(*p)));
-        let transfers = state
-            .transfers
-            .iter()
-            .filter(|(_, p)| **p != Progress::Done);
-        jobs.chain(transfers.map(|(index, p)| format!("transfer {} is {}", index + 1, words(*p))))
-            .collect()
+        state.jobs.iter().map(|(id, p)| (*id, *p)).collect()
+    }
+
+    /// What is not done yet, but for the jobs of which `given_up` says so; empty when the plan is fulfilled. A failed job is
+    /// not done.
+    pub fn open(&self, given_up: impl Fn(JobId) -> bool) -> Vec<Lack> {
+        let state = self.lock();
+        let jobs = state.jobs.iter().filter(|(id, _)| !given_up(**id));
+        let jobs = jobs.map(|((host, index), progress)| {
+            let what = format!("job {} of {host}", index + 1);
+            ("job", what, *progress)
+        });
+        let transfers = state.transfers.iter().map(|(index, progress)| {
+            let what = format!("transfer {}", index + 1);
+            ("transfer", what, *progress)
+        });
+        let open = jobs.chain(transfers).filter(|(.., p)| *p != Progress::Done);
+        open.map(|(kind, what, progress)| {
+            let how = words(progress);
+            Lack::new(format!("{kind} {how}"), format!("{what} is {how}"))
+        })
+        .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

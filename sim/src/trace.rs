@@ -4,7 +4,7 @@
 //! (`host`). Events of the crates `smartnodes_*` carry `level`, `target`, `message` and `fields`; messages on the wire
 //! carry `to` and `bytes`. Two runs are the same run exactly if their lines are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -18,9 +18,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+
+use self::recent::Recent;
+pub use self::recent::in_words;
+
+mod recent;
 
 /// Name of the host that is none: the simulator itself.
 pub const SIMULATOR: &str = "simulator";
@@ -60,6 +65,9 @@ struct Inner {
     traffic: BTreeMap<(Arc<str>, Arc<str>), Traffic>,
     connection_ids: Renumbering,
     watcher: Option<Watcher>,
+    recent: Recent,
+    /// Accounts and PeerIds in small letters, and whose they are.
+    owners: BTreeMap<String, Arc<str>>,
 }
 
 /// What went over a link, in one direction.
@@ -101,6 +109,8 @@ impl Trace {
             traffic: BTreeMap::new(),
             connection_ids: Renumbering::default(),
             watcher: None,
+            recent: Recent::default(),
+            owners: BTreeMap::new(),
         })))
     }
 
@@ -117,6 +127,42 @@ impl Trace {
     /// Makes a host known by the runtime's number, so that its events can be named.
     pub fn add_node(&self, node: NodeId, host: &str) {
         self.lock().nodes.insert(node, host.into());
+    }
+
+    /// Makes a host known by a name that events have for it: an account, a PeerId.
+    pub fn add_owner(&self, of: &str, host: &str) {
+        let of = of.to_ascii_lowercase();
+        self.lock().owners.insert(of, host.into());
+    }
+
+    /// The hosts that a text names, one way or another, and the one that says so now, if it is one.
+    pub(crate) fn hosts_in(&self, text: &str) -> Vec<String> {
+        let inner = self.lock();
+        let known = |word: &str| {
+            let mut names = inner.nodes.values();
+            let named = names.find(|name| ***name == *word);
+            named.or_else(|| inner.owners.get(&word.to_ascii_lowercase()))
+        };
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let named = words.filter_map(known);
+        let here = TimeHandle::try_current()
+            .is_some()
+            .then(|| inner.nodes.get(&madsim::plugin::node()))
+            .flatten();
+        let hosts: BTreeSet<&Arc<str>> = named.chain(here).collect();
+        hosts.into_iter().map(|host| host.to_string()).collect()
+    }
+
+    /// The host whose task runs now; `None` if none does, or if the record itself is what has panicked.
+    pub(crate) fn here(&self) -> Option<Arc<str>> {
+        TimeHandle::try_current()?;
+        let inner = self.0.try_lock().ok()?;
+        inner.nodes.get(&madsim::plugin::node()).cloned()
+    }
+
+    /// The last events up to `until` that concern these hosts, in words.
+    pub(crate) fn last_events(&self, until: Duration, hosts: &[String]) -> Vec<String> {
+        self.lock().recent.told(until, hosts)
     }
 
     /// Sets who is told of events, besides the record.
@@ -214,6 +260,9 @@ impl Trace {
         }
         line.push('}');
         inner.push(&line);
+        if *level <= Level::INFO && message != "violation" {
+            inner.recent.keep(Trace::now(), &host, &line);
+        }
         // Taken out while it runs, so that it may itself tell of something.
         let Some(mut watcher) = inner.watcher.take() else {
             return;

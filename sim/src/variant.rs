@@ -8,11 +8,16 @@ use toml::{Table, Value};
 
 use crate::case::{CaseError, parse, text_of};
 use crate::draw;
+use crate::vocabulary::vocabulary;
 
 /// Most faults that strike a scenario which has no swarm of its own.
 const FAULTS_MOST: i64 = 4;
 /// The longest that one of them lasts.
 const FAULT_LONGEST: Duration = Duration::from_secs(300);
+/// Most hosts that cheat which are added where nobody does.
+const ADVERSARIES_MOST: i64 = 1;
+/// The fewest validators of which one may.
+const VALIDATORS_MIN: usize = 3;
 /// Before this time none begins.
 const FAULTS_FROM: Duration = Duration::from_secs(30);
 
@@ -41,6 +46,7 @@ impl Variant {
     /// The scenario that is run with this seed, and its text; errors in the file call it `origin`.
     pub fn of(self, origin: &str, text: &str, seed: u64) -> Result<(String, Scenario), CaseError> {
         let scenario = Scenario::parse(origin, text)?;
+        vocabulary().check(origin, text)?;
         let mut table = parse(text)?;
         if let Some(count) = self.adversaries {
             scenario.with_adversaries(count)?;
@@ -70,12 +76,17 @@ fn strike(table: &mut Table, scenario: &Scenario) {
     let to = rounds.min(scenario.deadline / 3);
     let longest = FAULT_LONGEST.min(to.saturating_sub(FAULTS_FROM));
     let seconds = |span: Duration| Value::from(format!("{}s", span.as_secs()));
-    let swarm = Table::from_iter([
+    let mut swarm = Table::from_iter([
         ("most".to_owned(), FAULTS_MOST.into()),
         ("from".to_owned(), seconds(FAULTS_FROM)),
         ("to".to_owned(), seconds(to)),
         ("longest".to_owned(), seconds(longest)),
     ]);
+    // Where nobody cheats, somebody may; but the few of a network that bears nobody.
+    let all_honest = scenario.misdeeds.is_empty() && scenario.validator_misdeeds.is_empty();
+    if all_honest && scenario.validators >= VALIDATORS_MIN {
+        swarm.insert("adversaries".to_owned(), ADVERSARIES_MOST.into());
+    }
     table.insert("swarm".to_owned(), swarm.into());
     let faults = table.get_mut("fault").and_then(Value::as_array_mut);
     for fault in faults.into_iter().flatten() {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::trace::Trace;
+use crate::vocabulary::INVARIANTS;
 
 /// One invariant that did not hold, once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Violation {
     /// Name of the invariant, in kebab case.
     pub invariant: String,
@@ -16,16 +17,34 @@ pub struct Violation {
     pub detail: String,
     /// Virtual time from the start of the run, in seconds.
     pub virtual_seconds: f64,
+    /// The host that it was seen on, and those that the detail names by name, account or PeerId.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// What happened last before it to these hosts, on the chain and by faults, in words.
+    #[serde(default)]
+    pub last_events: Vec<String>,
 }
 
 /// Most violations that are kept: one cause often has many.
 const VIOLATIONS_MAX: usize = 100;
 
 /// The violations of a run. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct Violations(Arc<Mutex<Vec<Violation>>>);
+#[derive(Clone, Default)]
+pub struct Violations {
+    all: Arc<Mutex<Vec<Violation>>>,
+    /// Where the events before each are found.
+    trace: Option<Trace>,
+}
 
 impl Violations {
+    /// None yet, in a run with this trace.
+    pub fn of(trace: &Trace) -> Violations {
+        Violations {
+            all: Arc::default(),
+            trace: Some(trace.clone()),
+        }
+    }
+
     /// Adds one, now, and puts it on record.
     pub fn add(&self, invariant: &str, detail: impl Into<String>) {
         self.add_at(Trace::now(), invariant, detail);
@@ -33,15 +52,29 @@ impl Violations {
 
     /// Adds one that was seen at `at`, in virtual time from the start.
     pub fn add_at(&self, at: Duration, invariant: &str, detail: impl Into<String>) {
+        debug_assert!(
+            INVARIANTS.contains(&invariant),
+            "{invariant} is no name that a scenario may use"
+        );
         let detail = detail.into();
+        // Before it is an event itself.
+        let (hosts, last_events) = match &self.trace {
+            Some(trace) if self.lock().len() < VIOLATIONS_MAX => {
+                let hosts = trace.hosts_in(&detail);
+                let events = trace.last_events(at, &hosts);
+                (hosts, events)
+            }
+            _ => Default::default(),
+        };
         tracing::error!(invariant, detail, "violation");
         let mut all = self.lock();
         if all.len() < VIOLATIONS_MAX {
-            let virtual_seconds = at.as_secs_f64();
             all.push(Violation {
                 invariant: invariant.to_owned(),
                 detail,
-                virtual_seconds,
+                virtual_seconds: at.as_secs_f64(),
+                hosts,
+                last_events,
             });
         }
     }
@@ -57,6 +90,6 @@ impl Violations {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Violation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

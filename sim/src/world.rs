@@ -1,6 +1,6 @@
 //! Builds a scenario's network, lets it live, and ends it when the story is done or out of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use smartnodes_scenarios::{HostName, Misdeed, Role, Scenario, UserMisdeed};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::acts::keys::Keys;
 use crate::acts::{Acts, Done, Troupe};
 use crate::chain_host::RPC_PORT;
 use crate::disk::{DiskUsage, SimDisk};
@@ -32,23 +33,27 @@ use crate::false_validator::FalsePart;
 use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
 use crate::host::cheats::{Cheating, Victims, crowd_of};
+use crate::limit;
 use crate::net::Net;
 use crate::oracle::draws::Drawn;
 use crate::oracle::hostile::{Acted, Hostile};
 use crate::oracle::isolation::Isolation;
 use crate::oracle::misdeeds::{Counts, Misdeeds};
+use crate::oracle::results::Results;
 use crate::oracle::truth::Truth;
 use crate::oracle::{Oracle, Tally};
 use crate::points::{Passings, Points};
-use crate::story::{JobCounts, Story};
+use crate::story::{JobCounts, Lack, Story};
 use crate::trace::{SIMULATOR, Trace};
-use crate::verdict::{self, Verdict};
+use crate::verdict::{self, GivenUp, Verdict};
 use crate::violation::Violations;
 use crate::wire::Endpoint;
 
 mod chain;
+mod ending;
 
 use chain::{chain, start_chain};
+use ending::{idle, missing, unseen};
 
 /// The chain host's name and address.
 const CHAIN: (&str, Ipv4Addr) = ("chain", Ipv4Addr::new(10, 0, 0, 1));
@@ -58,8 +63,8 @@ const NODE_PORT: u16 = 4001;
 const CHAIN_ID: u64 = 31_337;
 /// ETH wei that every wallet has for gas.
 const GAS_MONEY: u128 = 100 * 10u128.pow(18);
-/// Chain time before the start of the run, in seconds: room for the deployment's own blocks.
-const BEFORE_START_S: u64 = 600;
+/// Blocks before the start of the run: room for the deployment's own. Few, so that the first round has all of its interval.
+const BLOCKS_BEFORE_START: u64 = 12;
 /// How often the end of the story is looked for, and progress told.
 const LOOK: Duration = Duration::from_secs(10);
 /// How long a run goes on after its story has come true: nodes believe the last transactions at depth.
@@ -76,6 +81,8 @@ pub struct Ending {
     pub jobs: JobCounts,
     /// Why it did not come to the end of the story in time, if so.
     pub verdict: Option<Verdict>,
+    /// What kinds of things it lacked then.
+    pub lacking: BTreeSet<String>,
     /// What the faults did.
     pub faults: Vec<Struck>,
     /// What people did on chain besides.
@@ -142,6 +149,11 @@ pub async fn live(
         .hosts()
         .map(|name| (name, identity(seed, &name.to_string())))
         .collect();
+    for (name, identity) in &identities {
+        let name = name.to_string();
+        trace.add_owner(&identity.address().to_string(), &name);
+        trace.add_owner(&identity.peer_id().to_string(), &name);
+    }
     let faithless = scenario.misdeeds.keys();
     for name in faithless.chain(scenario.validator_misdeeds.keys()) {
         if let Some(identity) = identities.get(name) {
@@ -185,9 +197,10 @@ pub async fn live(
     let endpoints = endpoints::start(scenario, CHAIN.1, &chain_host, &net, trace, violations);
 
     let story = Story::new(scenario);
+    let results = Results::default();
     let points = Points::default();
     points.install();
-    let mut targets = BTreeMap::new();
+    let (mut targets, mut people) = (BTreeMap::new(), BTreeMap::new());
     for name in scenario.hosts() {
         let endpoint = Endpoint::new(&name.to_string(), address(name), net.clone(), trace.clone());
         let disk = SimDisk::new();
@@ -204,9 +217,10 @@ pub async fn live(
                 victims: victims.clone(),
             },
             &story,
-            &truth,
+            (&truth, &results),
             violations,
         );
+        let keys = host.keys.clone();
         let node = start_host(host, trace);
         points.add_host(node, name);
         let target = Target {
@@ -215,6 +229,7 @@ pub async fn live(
             endpoint,
             busy: Arc::default(),
         };
+        people.insert(name, (keys, target.clone()));
         targets.insert(name, target);
     }
 
@@ -233,6 +248,7 @@ pub async fn live(
         seed,
         &Troupe {
             identities: identities.clone(),
+            hosts: people,
             deployment: deployment.clone(),
             chain: chain_host.clone(),
             rpc: SocketAddr::new(CHAIN.1.into(), RPC_PORT),
@@ -250,8 +266,15 @@ pub async fn live(
             .unwrap_or_else(PoisonError::into_inner)
             .tally()
     };
+    let seen_events = || {
+        oracle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .events()
+    };
     let end = Instant::now() + scenario.deadline;
     let mut verdict = None;
+    let mut lacking = BTreeSet::new();
     loop {
         sleep(LOOK).await;
         let counted = tally();
@@ -261,16 +284,23 @@ pub async fn live(
             updates: (counted.state_updates, scenario.updates),
             messages: trace.messages(),
         });
-        let mut missing = missing(scenario, counted, &story);
-        missing.extend(acts.open());
+        let mut missing = missing(scenario, counted, &story, &GivenUp::default());
+        let acts_open = acts.open().into_iter();
+        missing.extend(acts_open.map(|what| Lack::new("act", what)));
         if faults.are_open() {
-            missing.push("faults are going on".to_owned());
+            missing.push(Lack::new("fault", "faults are going on"));
         }
         // A violation makes the rest worthless, and often endless.
-        if !violations.is_empty() {
+        if !limit::bears(scenario, &violations.all()) {
             break;
         }
         missing.extend(idle(scenario, &misdeeds));
+        missing.extend(unseen(
+            scenario,
+            &points.states(),
+            &seen_events(),
+            &misdeeds,
+        ));
         // Where no update ends the run, it is watched for as long as it may last.
         let over = Instant::now() >= end;
         if missing.is_empty() && (scenario.updates > 0 || over) {
@@ -281,10 +311,18 @@ pub async fn live(
                 let detail = format!("{name} was drawn beyond chance: {drawn:?}");
                 violations.add("draws-are-fair", detail);
             }
+            for false_one in results.false_ones() {
+                violations.add("result-is-true", false_one);
+            }
             let unpaid = oracle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .unpaid();
+            let (opened, most) = (tally().rounds_opened, scenario.expect.rounds_at_most);
+            if let Some(most) = most.filter(|most| opened > *most) {
+                let detail = format!("{opened} rounds were opened, {most} should have been enough");
+                violations.add("rounds-at-most", detail);
+            }
             for worker in unpaid {
                 violations.add(
                     "work-is-paid",
@@ -295,15 +333,19 @@ pub async fn live(
         }
         if over {
             let at = Trace::now();
-            let lacking = missing.join("; ");
-            let is_over =
-                || self::missing(scenario, tally(), &story).is_empty() && acts.open().is_empty();
+            let words: Vec<&str> = missing.iter().map(|lack| lack.words.as_str()).collect();
+            let words = words.join("; ");
+            lacking.extend(missing.iter().map(|lack| lack.kind.clone()));
+            let is_over = |given_up: &GivenUp| {
+                self::missing(scenario, tally(), &story, given_up).is_empty()
+                    && acts.open().is_empty()
+            };
             let required = counted.required_approvals;
-            let judged = verdict::judge(scenario, &faults, required, is_over).await;
+            let judged = verdict::judge(scenario, &faults, required, &story, is_over).await;
             violations.add_at(
                 at,
                 "ends-in-time",
-                format!("after {:?}: {lacking}; {judged}", scenario.deadline),
+                format!("after {:?}: {words}; {judged}", scenario.deadline),
             );
             verdict = Some(judged);
             break;
@@ -332,6 +374,7 @@ pub async fn live(
         tally: tally(),
         jobs: story.job_counts(),
         verdict,
+        lacking,
         faults,
         acts: acts.done(),
         acted,
@@ -379,39 +422,6 @@ fn balances(
         );
     }
     Ok(balances)
-}
-
-/// Misdeeds of validators of which none has had occasion yet: an attack that does not take place shows nothing.
-fn idle(scenario: &Scenario, misdeeds: &Misdeeds) -> Vec<String> {
-    let mut acted: BTreeMap<&str, bool> = BTreeMap::new();
-    let must_act = scenario.validator_misdeeds.iter();
-    for (host, misdeed) in must_act.filter(|(host, _)| !scenario.may_idle.contains(host)) {
-        *acted.entry(misdeed.name()).or_default() |= misdeeds.has_acted(&host.to_string());
-    }
-    let idle = acted.into_iter().filter(|(_, acted)| !acted);
-    idle.map(|(misdeed, _)| format!("no {misdeed} validator has had occasion to act"))
-        .collect()
-}
-
-/// What the story still lacks, in words.
-fn missing(scenario: &Scenario, tally: Tally, story: &Story) -> Vec<String> {
-    let mut missing = story.open();
-    if tally.state_updates < scenario.updates {
-        missing.push(format!(
-            "{} of {} updates are executed",
-            tally.state_updates, scenario.updates
-        ));
-    }
-    if tally.unclaimed_capacity != 0 {
-        missing.push(format!(
-            "rewards for a capacity of {} are not claimed",
-            tally.unclaimed_capacity
-        ));
-    }
-    if tally.open_jobs != 0 {
-        missing.push(format!("{} paid jobs are not settled", tally.open_jobs));
-    }
-    missing
 }
 
 /// A host's keys, from the seed.
@@ -491,7 +501,7 @@ fn host(
     deployment: &Deployment,
     cheating: Cheating,
     story: &Story,
-    truth: &Truth,
+    (truth, results): (&Truth, &Results),
     violations: &Violations,
 ) -> Host {
     let others = identities
@@ -533,7 +543,7 @@ fn host(
         .filter(|_| name.role == Role::User);
     Host {
         name,
-        identity: identities[&name].clone(),
+        keys: Keys::new(identities[&name].clone()),
         config,
         endpoint,
         disk,
@@ -549,6 +559,7 @@ fn host(
         seed,
         story: story.clone(),
         truth: truth.clone(),
+        results: results.clone(),
         violations: violations.clone(),
     }
 }

@@ -89,7 +89,10 @@ fn receipts(trace: &[Value], message: &str, until: u64) -> BTreeMap<String, BTre
 /// Every passing of every fail point by a host. The story has a fault that never comes, so that up to the kill a run with
 /// one is the same run.
 fn passings(folder: &Path, victim: &str) -> Vec<(String, u64)> {
-    let (record, _) = play(folder, &kill(victim, "no/point", 1, "may_miss = true\n"));
+    let (record, _) = play(
+        folder,
+        &kill(victim, "withdraw-eth/sent", 1, "may_miss = true\n"),
+    );
     assert_eq!(record["outcome"], "held", "{record}");
     let points = record["points"]
         .as_object()

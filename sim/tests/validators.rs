@@ -84,10 +84,12 @@ fn what_can_be_done_once_is_refused_a_second_time() {
         assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
         let record = record(&output);
         let acts = acts(&record, "validator-4");
-        assert!(!acts.contains_key("second-taken"), "{record}");
-        refused += acts
-            .get("second-refused")
-            .map_or(0, |n| n.as_u64().unwrap_or(0));
+        for what in ["proposal", "vote"] {
+            let taken = format!("second-{what}-taken");
+            assert!(!acts.contains_key(&taken), "{record}");
+            let times = acts.get(&format!("second-{what}-refused"));
+            refused += times.map_or(0, |n| n.as_u64().unwrap_or(0));
+        }
     }
     assert!(refused > 0, "nothing was tried twice");
 }

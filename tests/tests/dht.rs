@@ -155,7 +155,9 @@ async fn what_is_in_the_dht_is_found_through_any_node_by_whoever_was_not_told() 
 /// What a validator says to whoever asks it for something that only validators get.
 async fn asks_for_receipts(network: &Network, testnet: &Testnet, of: &str) -> Response {
     let peer = testnet.peer_id(of).unwrap();
-    let asked = network.request(peer, Request::ReceiptIds).await;
+    let asked = network
+        .request(peer, Request::ReceiptIds { after: B256::ZERO })
+        .await;
     asked.unwrap_or_else(|error| panic!("{of}: {error}"))
 }
 

@@ -5,11 +5,12 @@
     reason = "real processes and files are the point here"
 )]
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
+use alloy::primitives::Address;
 use smartnodes_actors::Misdeed;
 use smartnodes_evm::{
-    bindings::{SmartnodesCore as Core, SmartnodesERC20 as Token},
+    bindings::SmartnodesCore as Core,
     chain::ChainConfig,
     deployment::{DeployParams, deploy_in_process},
 };
@@ -28,9 +29,8 @@ use smartnodes_tests::{
     story::{Settings, Testnet},
 };
 
-/// The modules of `node/guests`.
+/// A module of `node/guests`.
 const PRIMES: &[u8] = include_bytes!("../../node/guests/primes.wasm");
-const SUMMARY: &[u8] = include_bytes!("../../node/guests/summary.wasm");
 
 fn settings(dir: &std::path::Path, updates: u64, interval_seconds: u64) -> Settings {
     Settings {
@@ -66,34 +66,70 @@ async fn a_network_of_processes_executes_two_updates_and_settles_a_paid_job() {
     comes_true(settings(dir.path(), 2, 90)).await;
 }
 
-/// The first worker to log that it is at work, killed at once.
-async fn kill_one_at_work(testnet: &mut Testnet) -> String {
-    let workers: Vec<String> = testnet.names(Role::Worker).collect();
+/// How many tasks of jobs the validators have logged to be done.
+fn tasks_done(testnet: &Testnet) -> usize {
+    let logs = testnet
+        .names(Role::Validator)
+        .map(|name| testnet.log(&name).unwrap());
+    logs.map(|log| log.matches("task done").count()).sum()
+}
+
+/// Whether a worker has begun to execute a module and not ended, as it logs itself.
+fn is_at_work(testnet: &Testnet, name: &str) -> bool {
+    let log = testnet.log(name).unwrap();
+    let orders = |message: &str, more: &str| -> BTreeSet<String> {
+        log.lines()
+            .filter(|line| line.contains(message) && line.contains(more))
+            .filter_map(|line| line.split("order=").nth(1)?.split(' ').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    !orders("work begun", "workload=\"wasm\"").is_subset(&orders("work done", ""))
+}
+
+/// Once the validators have logged so many tasks done: the first of the workers that is at work, killed at once.
+async fn kill_one_at_work(testnet: &mut Testnet, workers: &[String], done: usize) -> String {
     loop {
-        for name in &workers {
-            if testnet.log(name).unwrap().contains("workload=\"wasm\"") {
-                testnet.kill(name).await.unwrap();
-                return name.clone();
-            }
+        if tasks_done(testnet) >= done
+            && let Some(name) = workers.iter().find(|name| is_at_work(testnet, name))
+        {
+            testnet.kill(name).await.unwrap();
+            assert!(is_at_work(testnet, name), "{name} was done before its end");
+            return name.clone();
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
-/// What an honest execution of the guests gives, as `job submit` writes it.
+/// Where a worker has been found to lie: the lines in which coordinators say so.
+fn lies_found(testnet: &Testnet, liar: Address) -> Vec<String> {
+    let accused = format!("worker={liar}");
+    let logs = testnet
+        .names(Role::Validator)
+        .map(|name| testnet.log(&name).unwrap());
+    logs.flat_map(|log| {
+        let found = log
+            .lines()
+            .filter(|line| line.contains("result is false") && line.contains(&accused));
+        found.map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// What an honest execution of the module of primes gives, and one of it with that result, as `job submit` writes it.
 async fn expected(input: &[u8]) -> [Vec<u8>; 2] {
-    let run = async |module: &[u8], input: Vec<u8>| {
+    let run = async |input: Vec<u8>| {
         let kind = TaskKind::Wasm(Wasm {
-            module: module.to_vec(),
+            module: PRIMES.to_vec(),
             fuel: 10_000_000_000,
             pages: 64,
         });
         let output = Task { kind, input }.execute().await.unwrap();
         output.bytes().unwrap().to_vec()
     };
-    let primes = run(PRIMES, input.to_vec()).await;
-    let summary = run(SUMMARY, primes.clone()).await;
-    [primes, summary]
+    let first = run(input.to_vec()).await;
+    let second = run(first.clone()).await;
+    [first, second]
 }
 
 #[tokio::test]
@@ -117,14 +153,24 @@ async fn replicas_outvote_a_liar_and_replace_a_worker_that_is_killed() {
         .await
         .unwrap();
 
-    // Some tenths of a second for each of three workers, so that one of them can be killed over it.
+    // Two primes, which are a range again: some tenths of a second for each of three workers, in the second stage of a
+    // pipeline as in the first, so that one of them can be killed over it.
     let input = dir.path().join("input");
-    let numbers = [10_000_000u64, 10_060_000].map(u64::to_le_bytes).concat();
+    let numbers = [1_099_511_627_573u64, 1_099_511_627_600]
+        .map(u64::to_le_bytes)
+        .concat();
     fs::write(&input, &numbers).unwrap();
-    let guest = |name: &str| format!("{}/../node/guests/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
-    let (primes, summary, input) = (guest("primes"), guest("summary"), input.to_string_lossy());
+    let [first, second] = expected(&numbers).await;
+    let (primes, input) = (
+        format!("{}/../node/guests/primes.wasm", env!("CARGO_MANIFEST_DIR")),
+        input.to_string_lossy(),
+    );
+    let (config, binary) = (
+        testnet.config("user-1").unwrap().to_owned(),
+        smartnode_binary().await.unwrap(),
+    );
     let submit = |out: &str, more: &[&str]| {
-        let out = dir.path().join(out);
+        let (out, config) = (dir.path().join(out), config.to_string_lossy());
         let common = [
             "job",
             "submit",
@@ -137,69 +183,74 @@ async fn replicas_outvote_a_liar_and_replace_a_worker_that_is_killed() {
             "--input",
             &input,
             "--wait",
+            "--config",
+            &config,
             "--out",
+            &out.to_string_lossy(),
         ];
-        let mut arguments: Vec<String> = common.map(str::to_owned).to_vec();
-        arguments.push(out.to_string_lossy().into_owned());
-        arguments.extend(more.iter().map(|part| (*part).to_owned()));
-        arguments
+        let arguments: Vec<String> = common
+            .iter()
+            .chain(more)
+            .map(|part| (*part).to_owned())
+            .collect();
+        let binary = binary.clone();
+        tokio::spawn(async move {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            ask(&binary, &arguments, std::time::Duration::from_secs(120)).await
+        })
     };
-    let run = async |testnet: &Testnet, arguments: Vec<String>| {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        testnet.smartnode("user-1", &arguments).await.unwrap()
-    };
-    let [listed, summed] = expected(&numbers).await;
+    let result = |path: &str| fs::read(dir.path().join(path)).unwrap();
+    let mut honest: Vec<String> = testnet.names(Role::Worker).collect();
 
     // Two tasks for three workers each: all five are needed, the liar too.
     let one = submit("one", &["--input", &input]);
-    let (config, binary) = (
-        testnet.config("user-1").unwrap().to_owned(),
-        smartnode_binary().await.unwrap(),
-    );
-    let first = tokio::spawn(async move {
-        let config = config.to_string_lossy();
-        let mut arguments: Vec<&str> = one.iter().map(String::as_str).collect();
-        arguments.extend(["--config", &config]);
-        ask(&binary, &arguments, std::time::Duration::from_secs(120)).await
-    });
-    let dead = kill_one_at_work(&mut testnet).await;
-    first.await.unwrap().unwrap();
-    for task in ["0", "1"] {
-        assert_eq!(fs::read(dir.path().join("one").join(task)).unwrap(), listed);
-    }
-    let log = |name: &str| testnet.log(name).unwrap();
-    let accused = format!("worker={liar}");
-    assert!(
-        testnet.names(Role::Validator).any(|name| log(&name)
-            .lines()
-            .any(|line| line.contains("result is false") && line.contains(&accused))),
-        "the coordinator has found the liar"
-    );
+    let dead = kill_one_at_work(&mut testnet, &honest, 0).await;
+    one.await.unwrap().unwrap();
+    assert_eq!([result("one/0"), result("one/1")], [&*first, &*first]);
+    assert!(!lies_found(&testnet, liar).is_empty());
+    honest.retain(|name| *name != dead);
 
-    // The same of two stages, with the three that are left and the liar.
-    run(&testnet, submit("two", &["--then", &summary])).await;
-    assert_eq!(fs::read(dir.path().join("two/0")).unwrap(), listed);
-    assert_eq!(fs::read(dir.path().join("two/1")).unwrap(), summed);
+    // A pipeline for the three that are left and the liar, of whom another is killed over its second stage: for three
+    // results of that one, everybody else is needed.
+    let stages = tasks_done(&testnet) + 1;
+    let two = submit("two", &["--then", &primes]);
+    let dead = kill_one_at_work(&mut testnet, &honest, stages).await;
+    let two = two.await.unwrap().unwrap();
+    assert_eq!([result("two/0"), result("two/1")], [first, second]);
+    honest.retain(|name| *name != dead);
+    let job = two["job"].as_str().unwrap();
+    let lies = lies_found(&testnet, liar);
+    let stage = format!("job={job} task=1 ");
+    assert!(lies.iter().any(|line| line.contains(&stage)), "{lies:?}");
+    let shown = testnet
+        .smartnode("user-1", &["job", "status", job])
+        .await
+        .unwrap();
+    let mut agreed: Vec<Address> = serde_json::from_value(shown["workers"][1].clone()).unwrap();
+    let mut left: Vec<Address> = honest
+        .iter()
+        .map(|name| testnet.address(name).unwrap())
+        .collect();
+    agreed.sort();
+    left.sort();
+    assert_eq!(agreed, left, "whoever is alive and honest");
 
+    let core = testnet.deployment().core;
+    let reputation = move |net: &Testnet, account| {
+        let call = Core::reputationOfCall { account };
+        net.chain().read(core, &call)
+    };
+    // Each of its lies costs as much, in the update that has the receipt for it.
+    let left = 500 - 10 * i64::try_from(lies.len()).unwrap();
     testnet
-        .until("the state update", |net| {
-            let call = Token::s_currentDistributionIdCall {};
-            Ok(!net.chain().read(net.deployment().token, &call)?.is_zero())
+        .until("what the lies cost", |net| {
+            Ok(i64::from(reputation(net, liar)?) == left)
         })
         .await
         .unwrap();
-    let core = testnet.deployment().core;
-    let reputation = |account| {
-        let call = Core::reputationOfCall { account };
-        testnet.chain().read(core, &call).unwrap()
-    };
-    assert!(reputation(liar) < 500, "lying costs reputation");
-    let honest: Vec<String> = testnet
-        .names(Role::Worker)
-        .filter(|name| *name != dead)
-        .collect();
     for name in &honest {
-        assert_eq!(reputation(testnet.address(name).unwrap()), 501, "{name}");
+        let account = testnet.address(name).unwrap();
+        assert!(reputation(&testnet, account).unwrap() > 500, "{name}");
     }
     let mut told = 0;
     for name in testnet.names(Role::Validator) {

@@ -67,6 +67,22 @@ impl Chain {
     /// hashes of the transactions that were in them. These wait again, except any that the state before or the mempool
     /// no longer admits.
     pub fn reorg(&mut self, depth: u64) -> Result<Vec<B256>, RewindError> {
+        let removed = self.undo(depth)?;
+        let hashes = removed.iter().map(|mined| *mined.tx.tx_hash()).collect();
+        for mined in removed {
+            // A refusal is no error: the mempool may hold a replacement, or the sender's funds came from a lost block.
+            let _ = self.submit(mined.tx, mined.origin);
+        }
+        Ok(hashes)
+    }
+
+    /// The same to a branch whose miners have never heard of the transactions: whoever wants one must send it again.
+    pub fn reorg_forgetting(&mut self, depth: u64) -> Result<Vec<B256>, RewindError> {
+        let removed = self.undo(depth)?;
+        Ok(removed.iter().map(|mined| *mined.tx.tx_hash()).collect())
+    }
+
+    fn undo(&mut self, depth: u64) -> Result<Vec<super::blocks::MinedTx>, RewindError> {
         let latest = self.blocks.latest_number();
         let target = latest
             .checked_sub(depth)
@@ -76,12 +92,7 @@ impl Chain {
         self.snapshots
             .held
             .retain(|_, snapshot| snapshot.block <= target);
-        let hashes = removed.iter().map(|mined| *mined.tx.tx_hash()).collect();
-        for mined in removed {
-            // A refusal is no error: the mempool may hold a replacement, or the sender's funds came from a lost block.
-            let _ = self.submit(mined.tx, mined.origin);
-        }
-        Ok(hashes)
+        Ok(removed)
     }
 
     fn check_kept(&self, target: u64) -> Result<(), RewindError> {

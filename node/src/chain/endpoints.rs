@@ -115,11 +115,13 @@ impl ChainClient {
                 Ok(Some((block.header().hash, status)))
             })
             .await;
-        // Of two, the one ahead is not asked for what the other one does not bear out.
-        let highest = match pair(&heads) {
-            Some(_) => lowest.saturating_add(confirmations),
-            None => u64::MAX,
+        // Nobody is asked for what the others do not bear out: of two the lower one, of more the middle one.
+        let known: Vec<Head> = heads.iter().copied().flatten().collect();
+        let borne_out = match pair(&heads) {
+            Some((behind, _)) => behind.number,
+            None => reference(&known).map_or(lowest, |head| head.number),
         };
+        let highest = borne_out.saturating_add(confirmations);
         let fit = |place: usize| heads[place].is_some_and(|head| head.number <= highest);
         self.majority(number, &stories, fit).map(drop)
     }
@@ -149,8 +151,8 @@ impl ChainClient {
             return Ok(heads);
         };
         for (place, entry) in heads.iter_mut().enumerate() {
-            if let Some(head) =
-                entry.filter(|head| head.timestamp + LAG_SECONDS < reference.timestamp)
+            if let Some(head) = entry
+                .filter(|head| head.timestamp.saturating_add(LAG_SECONDS) < reference.timestamp)
             {
                 let behind = reference.timestamp - head.timestamp;
                 sometimes!("chain/endpoint-lags");
@@ -159,6 +161,27 @@ impl ChainClient {
             }
         }
         Ok(heads)
+    }
+
+    /// The latest block that several endpoints bear out: of two the lower one, of more the middle one. Of one endpoint, its
+    /// own.
+    ///
+    /// # Errors
+    /// [`ChainError::Apart`] if two are all that answer, and one of them is far ahead.
+    pub async fn agreed_head(&self) -> Result<Head, ChainError> {
+        if self.inner.endpoints.count() < 2 {
+            return self.head().await;
+        }
+        let heads = self.heads().await?;
+        let known: Vec<Head> = heads.iter().copied().flatten().collect();
+        let agreed = match pair(&heads) {
+            Some((behind, _)) => Some(behind),
+            None => reference(&known),
+        };
+        match agreed {
+            Some(head) => Ok(head),
+            None => self.head().await,
+        }
     }
 
     /// What the endpoints say that have block `at_least` and keep up: the answer of more than half of them. Where there

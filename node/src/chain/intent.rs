@@ -124,6 +124,24 @@ pub(super) struct Call {
 }
 
 impl Intent {
+    /// The kinds of intents, as fail points name them.
+    pub(crate) const KINDS: [&'static str; 14] = [
+        "open-round",
+        "propose",
+        "vote",
+        "execute",
+        "claim",
+        "create-user",
+        "create-validator",
+        "request-job",
+        "withdraw-sno",
+        "withdraw-eth",
+        "transfer",
+        "cancel-job",
+        "set-public-key-hash",
+        "reactivate",
+    ];
+
     /// Whether the same intent may be mined more than once.
     pub(super) fn repeatable(&self) -> bool {
         matches!(self, Intent::OpenRound { .. } | Intent::Reactivate { .. })
@@ -301,7 +319,7 @@ pub(super) fn done_once_only_here(key: &[u8]) -> bool {
 
 #[cfg(madsim)]
 impl Intent {
-    /// The kind of intent, as fail points name it.
+    /// Its kind, one of [`Intent::KINDS`].
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Intent::OpenRound { .. } => "open-round",

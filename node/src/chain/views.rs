@@ -1,12 +1,12 @@
 //! What the contracts say, as plain types.
 
 use alloy::{
-    eips::BlockNumberOrTag,
+    eips::{BlockId, BlockNumberOrTag},
     network::BlockResponse,
     primitives::{Address, B256, U256},
     providers::Provider,
-    rpc::types::Filter,
-    sol_types::SolEvent,
+    rpc::types::{Filter, TransactionInput, TransactionRequest},
+    sol_types::{SolCall, SolEvent},
 };
 
 use smartnodes_evm::bindings::{
@@ -17,6 +17,8 @@ use super::{client::ChainClient, error::ChainError};
 
 /// Blocks whose logs are asked for at once: public endpoints refuse wider ranges.
 const LOG_BLOCKS_MAX: u64 = 5_000;
+/// Most networks that the registry can have: their ids are a byte.
+const NETWORKS_MAX: u64 = 256;
 
 /// The latest block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,6 +296,12 @@ impl ChainClient {
             .view(core, Core::networkCountCall {})
             .await?
             .saturating_to();
+        if count > NETWORKS_MAX {
+            return Err(ChainError::Response {
+                method: "networkCount",
+                reason: format!("{count} networks, and the registry holds {NETWORKS_MAX} at most"),
+            });
+        }
         let mut networks = Vec::new();
         for id in 0..count {
             let call = Core::networksCall { id: U256::from(id) };
@@ -359,29 +367,31 @@ impl ChainClient {
 
     /// The paid job `id`, if it was requested.
     pub async fn job(&self, id: B256) -> Result<Option<OnChainJob>, ChainError> {
-        let job = self
-            .view(self.deployment().core, Core::getJobCall { jobId: id })
+        let call = Core::getJobCall { jobId: id };
+        let job = self.view(self.deployment().core, call).await?;
+        job_of(job)
+    }
+
+    /// The same, as it was so many blocks ago as the node waits for confirmations; several endpoints agree on it.
+    pub async fn confirmed_job(&self, id: B256) -> Result<Option<OnChainJob>, ChainError> {
+        let head = self.agreed_head().await?.number;
+        let block = head.saturating_sub(self.settings().confirmations);
+        let call = Core::getJobCall { jobId: id };
+        let request = TransactionRequest::default()
+            .to(self.deployment().core)
+            .input(TransactionInput::new(call.abi_encode().into()));
+        let data = self
+            .agreed(Core::getJobCall::SIGNATURE, block, |provider| {
+                let request = request.clone();
+                async move { provider.call(request).block(BlockId::number(block)).await }
+            })
             .await?;
-        let state = match job.state {
-            0 => return Ok(None),
-            1 => JobState::Open,
-            2 => JobState::Complete,
-            3 => JobState::Cancelled,
-            unknown => {
-                return Err(ChainError::Response {
-                    method: "getJob",
-                    reason: format!("state {unknown} is not one of 0 to 3"),
-                });
-            }
-        };
-        Ok(Some(OnChainJob {
-            owner: job.owner,
-            payment: job.payment,
-            pays_sno: job.payWithSNO,
-            state,
-            created_at: job.createdAt,
-            network: job.network,
-        }))
+        let job =
+            Core::getJobCall::abi_decode_returns(&data).map_err(|error| ChainError::Response {
+                method: Core::getJobCall::SIGNATURE,
+                reason: error.to_string(),
+            })?;
+        job_of(job)
     }
 
     /// The hash of a block; `None` if the chain is not that long.
@@ -515,4 +525,28 @@ impl ChainClient {
         self.view(self.deployment().token, Token::balanceOfCall { account })
             .await
     }
+}
+
+/// The job in an answer to `getJob`, if it was requested.
+fn job_of(job: Core::getJobReturn) -> Result<Option<OnChainJob>, ChainError> {
+    let state = match job.state {
+        0 => return Ok(None),
+        1 => JobState::Open,
+        2 => JobState::Complete,
+        3 => JobState::Cancelled,
+        unknown => {
+            return Err(ChainError::Response {
+                method: "getJob",
+                reason: format!("state {unknown} is not one of 0 to 3"),
+            });
+        }
+    };
+    Ok(Some(OnChainJob {
+        owner: job.owner,
+        payment: job.payment,
+        pays_sno: job.payWithSNO,
+        state,
+        created_at: job.createdAt,
+        network: job.network,
+    }))
 }

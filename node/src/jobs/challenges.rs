@@ -42,9 +42,10 @@ async fn tick(validator: &Validator, planned: &mut (u64, Plan)) -> Result<Durati
     let status = ctx.chain.round_status().await?;
     let timing = Timing::new(status.update_interval);
     let now = ctx.clock.now();
+    let first = status.due_time.saturating_sub(status.update_interval);
     let last = status
         .due_time
-        .saturating_sub(2 * timing.gossip_margin_seconds);
+        .saturating_sub(timing.gossip_margin_seconds.saturating_mul(2));
     if status.phase != RoundPhase::Waiting || now >= last {
         return Ok(timing.challenge_tick);
     }
@@ -60,8 +61,11 @@ async fn tick(validator: &Validator, planned: &mut (u64, Plan)) -> Result<Durati
                     worker: worker.wallet,
                     index,
                 };
-                // Given before a restart, or: some moment in what is left of the round.
-                (!validator.ledger().has_slot(&slot)).then(|| rand::random_range(now..last))
+                // Some moment of the whole round: what was before the worker came is not made up for, so that standing by
+                // earns for as long as it lasts.
+                let due = rand::random_range(first.min(now)..last);
+                // Given before a restart.
+                (due >= now && !validator.ledger().has_slot(&slot)).then_some(due)
             });
             if due.is_some_and(|due| now >= due) {
                 *due = None;

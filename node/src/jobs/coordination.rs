@@ -166,6 +166,13 @@ impl Coordination {
         self.jobs().get(&id).map(|open| open.called_off.clone())
     }
 
+    /// Whether a job is open, and nobody has given it up.
+    pub(super) fn is_wanted(&self, id: B256) -> bool {
+        self.jobs()
+            .get(&id)
+            .is_some_and(|open| open.job.failed.is_none())
+    }
+
     /// Admits a job; `false` if there are too many.
     pub(super) fn admit(
         &self,

@@ -10,15 +10,17 @@ use alloy::primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::{info, warn};
 
+use super::belief::Unbelieved;
 use super::coordination::{Failed, Job};
 use super::receipt::{TaskDone, Work};
 use super::recruit::{self, Recruiting};
 use super::{Delivery, FREE_JOBS_PER_ROUND, JobRequest, JobStatus, Shape};
+use crate::chain::ChainError;
 use crate::failpoint::sometimes;
 use crate::p2p::records::JobPhase;
 use crate::p2p::wire::Refusal;
-use crate::roles::context::Peer;
-use crate::roles::validator::{Unbelieved, Validator};
+use crate::roles::context::{Context, Peer};
+use crate::roles::validator::Validator;
 use crate::signed::Signed;
 use crate::store::StoreError;
 use crate::tasks::JoinSet;
@@ -61,7 +63,7 @@ pub(crate) async fn submit(
         return Ok(id);
     }
     let network = &request.body.network;
-    if !ctx.chain.is_network(network).await.map_err(unavailable)? {
+    if !is_network(ctx, network).await.map_err(unavailable)? {
         return Err(Refusal::Invalid(format!(
             "there is no network {network:?} on chain; `smartnode network list` shows those that there are"
         )));
@@ -70,13 +72,7 @@ pub(crate) async fn submit(
     if request.body.payment == 0 {
         check_quota(validator, &request.body, status.round)?;
     } else {
-        validator
-            .check_escrow(&request.body)
-            .await
-            .map_err(|error| match error {
-                Unbelieved::NotEscrowed { .. } => Refusal::Invalid(error.to_string()),
-                other => unavailable(other),
-            })?;
+        check_payment(validator, &request.body, status.update_interval).await?;
     }
     let (tasks, payment) = (request.body.tasks.len(), request.body.payment);
     if !validator
@@ -89,6 +85,42 @@ pub(crate) async fn submit(
     info!(job = %id, user = %user.wallet, tasks, payment, "job admitted");
     ctx.publish_job(id, user.wallet, JobPhase::Active, []).await;
     Ok(id)
+}
+
+/// Whether a network is on the registry, by endpoints that agree if it is not: a user who is told so asks nobody else.
+async fn is_network(ctx: &Context, network: &str) -> Result<bool, ChainError> {
+    if ctx.chain.is_network(network).await? {
+        return Ok(true);
+    }
+    ctx.chain.cross_check().await?;
+    ctx.chain.is_network(network).await
+}
+
+/// A payment must be escrowed, and stay so until an update can have paid the workers with it.
+async fn check_payment(
+    validator: &Validator,
+    request: &JobRequest,
+    interval: u64,
+) -> Result<(), Refusal> {
+    let ctx = &validator.ctx;
+    validator
+        .check_escrow(request)
+        .await
+        .map_err(|error| match error {
+            Unbelieved::NotEscrowed { .. } => Refusal::Invalid(error.to_string()),
+            other => unavailable(other),
+        })?;
+    let job = request.job_id(&ctx.domain);
+    let cancellable = ctx.chain.cancellable_at(job).await.map_err(unavailable)?;
+    // The next update is due within an interval, and is executed well before the one after it.
+    let needed = interval.saturating_add(interval / 2);
+    if cancellable < ctx.clock.now().saturating_add(needed) {
+        sometimes!("job/payment-too-old");
+        return Err(Refusal::Invalid(format!(
+            "the payment can be taken back at {cancellable}, before it is sure that an update has used it; cancel it then, and escrow it for a new job"
+        )));
+    }
+    Ok(())
 }
 
 /// A free job needs no lock, so each identity has few of them in a round.
@@ -230,19 +262,30 @@ async fn drive(validator: &Validator, id: B256) {
         return;
     };
     loop {
-        let step = tokio::select! {
-            biased;
-            () = called_off.notified() => continue,
-            step = step(validator, id) => step,
-        };
-        match step {
+        // What workers have been ordered to do is waited for also when the job is called off: they are credited for it, and
+        // the user has it from them.
+        match step(validator, id).await {
             Ok(Step::Over) => return,
             Ok(Step::Progress) => continue,
-            Ok(Step::Stuck) => {}
+            Ok(Step::Stuck) => look_further(validator, id).await,
             Err(error) => warn!(job = %id, %error, "the job cannot go on now"),
         }
         // A call that comes meanwhile is kept, and heard by the next turn.
         let _ = tokio::time::timeout(RETRY, called_off.notified()).await;
+    }
+}
+
+/// Dials workers that say in the DHT that they serve a job's network and are not connected here: for the next turn.
+async fn look_further(validator: &Validator, id: B256) {
+    let Some(job) = validator.coordination.job(id) else {
+        return;
+    };
+    let ctx = &validator.ctx;
+    let connected = ctx.network.peers().await;
+    for worker in ctx.find_workers(&job.request.body.network).await {
+        if !connected.contains(&worker) {
+            ctx.network.dial(Some(worker), Vec::new()).await;
+        }
     }
 }
 
@@ -281,7 +324,7 @@ async fn step(validator: &Validator, id: B256) -> Result<Step, Unbelieved> {
         return Ok(Step::Over);
     }
     let round = validator.ctx.chain.round_status().await?.round;
-    let late = (round >= job.round + DEADLINE_ROUNDS)
+    let late = (round >= job.round.saturating_add(DEADLINE_ROUNDS))
         .then(|| format!("not done within {DEADLINE_ROUNDS} rounds"));
     if let Some(reason) = hopeless.or(late) {
         sometimes!("job/failed");

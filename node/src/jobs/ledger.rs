@@ -98,7 +98,7 @@ impl Ledger {
             settled_in: None,
         };
         let held = Held::of(id, &kept, &self.domain);
-        let is_too_old = held.round + CARRY_ROUNDS < self.round;
+        let is_too_old = held.round.saturating_add(CARRY_ROUNDS) < self.round;
         if is_too_old || self.contains(id)? || self.settled(held.slot)?.is_some() {
             return Ok(false);
         }
@@ -159,6 +159,13 @@ impl Ledger {
         self.unsettled.keys().copied().collect()
     }
 
+    /// The first so many of them after `after`.
+    pub fn unsettled_after(&self, after: B256, most: usize) -> Vec<B256> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let ids = self.unsettled.range((Excluded(after), Unbounded));
+        ids.take(most).map(|(id, _)| *id).collect()
+    }
+
     /// The receipts that `round` may settle: issued before `cutoff` (chain seconds), one for each slot, and no more
     /// free jobs of one user and round than its quota. Those of the oldest rounds come first: where an update has no
     /// room for all of them, none waits until it is too old.
@@ -167,7 +174,9 @@ impl Ledger {
             .unsettled
             .values()
             .filter(|held| {
-                held.issued_at < cutoff && held.round <= round && held.round + CARRY_ROUNDS >= round
+                held.issued_at < cutoff
+                    && held.round <= round
+                    && held.round.saturating_add(CARRY_ROUNDS) >= round
             })
             .copied()
             .collect();
@@ -188,6 +197,21 @@ impl Ledger {
         held
     }
 
+    /// Drops a receipt that has turned out to be false. `false` if it is not here, or an update has settled it.
+    pub fn refute(&mut self, id: B256) -> Result<bool, StoreError> {
+        if !self.unsettled.contains_key(&id) {
+            return Ok(false);
+        }
+        self.store.write(|batch| self.delete(batch, id).map(drop))?;
+        self.unsettled.remove(&id);
+        Ok(true)
+    }
+
+    /// Whether a receipt is here, and no update has settled it.
+    pub fn is_unsettled(&self, id: B256) -> bool {
+        self.unsettled.contains_key(&id)
+    }
+
     /// Marks the receipts of an executed update as settled, in one durable write, and gives up those whose slot is
     /// settled by another receipt or that are too old.
     pub fn settle(
@@ -200,7 +224,7 @@ impl Ledger {
         let ids: BTreeSet<B256> = receipts.iter().map(|(id, _)| *id).collect();
         let is_given_up = |held: &Held| {
             !ids.contains(&held.id)
-                && (slots.contains(&held.slot) || held.round + CARRY_ROUNDS < round)
+                && (slots.contains(&held.slot) || held.round.saturating_add(CARRY_ROUNDS) < round)
         };
         self.store.write(|batch| {
             for slot in &slots {

@@ -1,5 +1,6 @@
 //! Jobs: what a user asks for, how a validator carries it through, and the receipts that prove it.
 
+pub mod belief;
 pub mod challenges;
 mod coordination;
 pub mod coordinator;
@@ -9,7 +10,7 @@ mod recruit;
 pub mod sync;
 #[cfg(test)]
 mod tests;
-mod verify;
+pub mod verify;
 
 pub use coordination::Coordination;
 

@@ -1,14 +1,16 @@
 //! Receipts: what a worker did for whom, signed by both, with the proof in it.
 //!
 //! A worker signs its result ([`WorkResult`]); the validator that verified it signs the [`Receipt`] and gossips it.
-//! Every other validator checks the signatures **and the proof** again ([`verify_receipt`]), so that a proposal rests on
+//! Every other validator checks the signatures **and the proof** again ([`verify_work`]), so that a proposal rests on
 //! nothing that somebody merely says.
 
 use alloy::primitives::{Address, B256, Keccak256, keccak256};
 use serde::{Deserialize, Serialize};
 
 use super::JobRequest;
-pub use super::verify::{ReceiptError, verify_answer, verify_receipt};
+pub use super::verify::{
+    ReceiptError, Scrutiny, check_word_of_validator, false_answers, verify_answer, verify_work,
+};
 use crate::signed::{Domain, Signed, Statement, encode};
 use crate::work::hash_chain::HashChain;
 use crate::work::{Task, TaskKind, TaskOutput};
@@ -210,7 +212,7 @@ impl Receipt {
                 let result = &answer.result.body;
                 let (round, index) = match result.kind {
                     WorkKind::Challenge { round, index, .. } => (round, index),
-                    // Refused by `verify_receipt`; harmless as a slot of its own.
+                    // Refused by `verify_work`; harmless as a slot of its own.
                     WorkKind::Job { .. } => (self.round, u16::MAX),
                 };
                 Slot::Challenge {

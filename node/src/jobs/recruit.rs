@@ -15,13 +15,14 @@ use rand::seq::SliceRandom;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::belief::Unbelieved;
 use super::coordination::KeptAnswer;
 use super::receipt::{Answer, ReceiptError, TaskDone, Work, WorkKind, WorkOrder, verify_answer};
 use super::{JobRequest, REPLICATION_MAX};
 use crate::failpoint::sometimes;
 use crate::p2p::wire::{Request, Response};
 use crate::roles::context::Peer;
-use crate::roles::validator::{Unbelieved, Validator};
+use crate::roles::validator::Validator;
 use crate::store::StoreError;
 use crate::work::{Policy, Task};
 
@@ -75,7 +76,9 @@ impl Recruiting<'_> {
                 Verdict::Missing(missing) => missing,
             };
             tried.extend(answers.iter().map(|kept| kept.answer.result.body.worker));
-            while attempts.len() < missing {
+            // Nobody else is sent for what is given up.
+            let is_wanted = self.validator.coordination.is_wanted(self.job);
+            while is_wanted && attempts.len() < missing {
                 let Some(worker) = self.candidate(&tried, load) else {
                     break;
                 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use crate::p2p::handshake::Role;
-use crate::p2p::wire::{RECEIPTS_BYTES_MAX, RECEIPTS_MAX, Request, Response};
+use crate::p2p::wire::{RECEIPT_IDS_MAX, RECEIPTS_BYTES_MAX, RECEIPTS_MAX, Request, Response};
 use crate::roles::context::Peer;
 use crate::roles::validator::Validator;
 use crate::round::timing::Timing;
@@ -30,15 +30,23 @@ pub(crate) async fn run(validator: Arc<Validator>) {
 /// Asks every connected validator for unsettled receipts that are unknown here.
 pub async fn pull(validator: &Validator) {
     for peer in validator.ctx.peers_with(Role::Validator) {
-        let Ok(Response::ReceiptIds(ids)) = validator
-            .ctx
-            .network
-            .request(peer.id, Request::ReceiptIds)
-            .await
-        else {
-            continue;
-        };
-        fetch(validator, &peer, ids).await;
+        let mut after = B256::ZERO;
+        loop {
+            let request = Request::ReceiptIds { after };
+            let Ok(Response::ReceiptIds(ids)) =
+                validator.ctx.network.request(peer.id, request).await
+            else {
+                break;
+            };
+            let last = ids.last().copied();
+            let is_full = ids.len() >= RECEIPT_IDS_MAX;
+            fetch(validator, &peer, ids).await;
+            match last {
+                // Ids that do not rise would have no end.
+                Some(last) if is_full && last > after => after = last,
+                _ => break,
+            }
+        }
     }
 }
 

@@ -95,34 +95,99 @@ async fn check_proof(
         .map_err(|error| ReceiptError::Proof { worker, error })
 }
 
-/// Checks all of a receipt that needs no chain. `seed` chooses the samples of the proofs and must be unknown to
-/// whoever made them.
-pub async fn verify_receipt(
+/// How much of the proofs in a receipt is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// Samples, as many as the network's policy says.
+    Samples,
+    /// Everything: somebody has found a receipt for the same work to be false.
+    Thorough,
+}
+
+impl Scrutiny {
+    fn policy(self, policy: Policy) -> Policy {
+        match self {
+            Self::Samples => policy,
+            Self::Thorough => Policy::THOROUGH,
+        }
+    }
+}
+
+/// Checks what costs next to nothing: that its validator signed the receipt, and not ahead of chain time (`now`, seconds).
+pub fn check_word_of_validator(
     receipt: &Signed<Receipt>,
     domain: &Domain,
     now: u64,
-    seed: [u8; 32],
 ) -> Result<(), ReceiptError> {
     let body = &receipt.body;
     receipt.verify(domain, body.validator)?;
-    if body.issued_at > now + CLOCK_TOLERANCE_SECONDS {
+    if body.issued_at > now.saturating_add(CLOCK_TOLERANCE_SECONDS) {
         return Err(ReceiptError::FromTheFuture {
             issued_at: body.issued_at,
             now,
         });
     }
+    Ok(())
+}
+
+/// Checks the work behind a receipt, as far as that needs no chain. `seed` chooses the samples of the proofs and must be
+/// unknown to whoever made them.
+pub async fn verify_work(
+    body: &Receipt,
+    domain: &Domain,
+    seed: [u8; 32],
+    scrutiny: Scrutiny,
+) -> Result<(), ReceiptError> {
     match &body.work {
         Work::Challenge(answer) => {
             check_challenge(body, &answer.result.body)?;
             let result = &answer.result.body;
             let task = challenge_task(domain, result.validator, result.worker, &result.kind);
-            verify_answer(answer, &task, domain, seed, &Policy::default()).await
+            let policy = scrutiny.policy(Policy::default());
+            verify_answer(answer, &task, domain, seed, &policy).await
         }
         Work::Job { request, tasks } => {
-            verify_job(body.validator, request, tasks, domain, seed).await
+            let policy = scrutiny.policy(request.body.policy());
+            verify_job(body.validator, request, tasks, domain, seed, &policy).await
         }
         Work::Fault { answer, task } => verify_fault(body, answer, task, domain, seed).await,
     }
+}
+
+/// The answers in a receipt that are false, each with its task, everything looked at.
+pub async fn false_answers(body: &Receipt, domain: &Domain, seed: [u8; 32]) -> Vec<(Answer, Task)> {
+    let mut answers = Vec::new();
+    match &body.work {
+        Work::Challenge(answer) => {
+            let result = &answer.result.body;
+            let task = challenge_task(domain, result.validator, result.worker, &result.kind);
+            answers.push((answer.clone(), task));
+        }
+        Work::Job { request, tasks } => {
+            let mut before = None;
+            for (index, done) in tasks.iter().enumerate() {
+                let task = done.as_ref().and_then(|_| request.body.task(index, before));
+                before = done.as_ref().map(|done| &done.output);
+                let (Some(done), Some(task)) = (done, task) else {
+                    continue;
+                };
+                answers.extend(done.by.iter().map(|result| {
+                    let (result, output) = (result.clone(), done.output.clone());
+                    (Answer { result, output }, task.clone())
+                }));
+            }
+        }
+        // It says itself that its answer is false.
+        Work::Fault { .. } => {}
+    }
+    let mut found = Vec::new();
+    for (answer, task) in answers {
+        let verified = verify_answer(&answer, &task, domain, seed, &Policy::THOROUGH).await;
+        if let Err(ReceiptError::Proof { .. }) = verified {
+            found.push((answer, task));
+        }
+    }
+    found
 }
 
 fn check_challenge(receipt: &Receipt, result: &WorkResult) -> Result<(), ReceiptError> {
@@ -153,6 +218,7 @@ async fn verify_job(
     tasks: &[Option<TaskDone>],
     domain: &Domain,
     seed: [u8; 32],
+    policy: &Policy,
 ) -> Result<(), ReceiptError> {
     request.check(domain)?;
     let request = &request.body;
@@ -163,7 +229,6 @@ async fn verify_job(
     if tasks.iter().all(Option::is_none) {
         return Err(ReceiptError::Mismatch("no task of the job is done"));
     }
-    let policy = request.policy();
     let mut before = None;
     for (index, done) in tasks.iter().enumerate() {
         let Some(done) = done else {
@@ -181,7 +246,7 @@ async fn verify_job(
         check_agreement(validator, request, done, &kind, task.digest(), domain)?;
         // The first of them: they all signed the same.
         let worker = done.by[0].body.worker;
-        check_proof(&task, &done.output, worker, seed, &policy).await?;
+        check_proof(&task, &done.output, worker, seed, policy).await?;
         before = Some(&done.output);
     }
     Ok(())

@@ -338,12 +338,12 @@ mod tests {
         let huge = read(&u32::MAX.to_be_bytes()).expect_err("refused");
         assert_eq!(offence(&huge), Some(Offence::OversizedFrame));
         // What a lost connection does is nobody's offence.
-        let whole = frame(&encode(&Request::ReceiptIds));
+        let whole = frame(&encode(&Request::ReceiptIds { after: B256::ZERO }));
         for cut in 0..whole.len() {
             let error = read(&whole[..cut]).expect_err("refused");
             assert_eq!(offence(&error), None, "{error}");
         }
-        let mut trailing = encode(&Request::ReceiptIds);
+        let mut trailing = encode(&Request::ReceiptIds { after: B256::ZERO });
         trailing.push(0);
         let trailing = read(&frame(&trailing)).expect_err("refused");
         assert_eq!(offence(&trailing), Some(Offence::MalformedFrame));

@@ -180,6 +180,9 @@ enum Command {
     Provide {
         key: RecordKey,
     },
+    StopProviding {
+        key: RecordKey,
+    },
     Providers {
         key: RecordKey,
         answer: oneshot::Sender<Vec<PeerId>>,
@@ -297,10 +300,16 @@ impl Network {
         let _ = self.commands.send(Command::Keep { offer }).await;
     }
 
-    /// Says in the DHT that this node serves a network, from now on until the node stops.
+    /// Says in the DHT that this node serves a network, from now on until the node stops or withdraws.
     pub async fn serve_network(&self, name: &str) {
         let key = records::network_key(name);
         let _ = self.commands.send(Command::Provide { key }).await;
+    }
+
+    /// Says no longer that this node serves a network. What others have been told expires.
+    pub async fn withdraw_from_network(&self, name: &str) {
+        let key = records::network_key(name);
+        let _ = self.commands.send(Command::StopProviding { key }).await;
     }
 
     /// Peers that say that they serve a network, in a fixed order.

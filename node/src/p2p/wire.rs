@@ -35,6 +35,14 @@ pub enum Gossip {
         /// The validator that issued it.
         issuer: Address,
     },
+    /// A validator has found the work in a receipt to be false. Others look at all of it then, and need not believe
+    /// anybody.
+    Refutation {
+        /// The receipt.
+        receipt: B256,
+        /// What it is for ([`Slot::hash`](crate::jobs::receipt::Slot::hash)): other receipts for that are in doubt, too.
+        slot: B256,
+    },
 }
 
 /// A question to a peer.
@@ -76,7 +84,10 @@ pub enum Request {
         task: u16,
     },
     /// Validator to validator: which receipts do you hold that no update has settled?
-    ReceiptIds,
+    ReceiptIds {
+        /// The first [`RECEIPT_IDS_MAX`] of them after this one, zero for all.
+        after: B256,
+    },
     /// Validator to validator: give me these.
     Receipts {
         /// At most [`RECEIPTS_MAX`]; the response may have the first of them only.
@@ -108,7 +119,7 @@ impl Request {
             Self::JobStatus { .. } => "job-status",
             Self::CancelJob { .. } => "cancel-job",
             Self::Output { .. } => "output",
-            Self::ReceiptIds => "receipt-ids",
+            Self::ReceiptIds { .. } => "receipt-ids",
             Self::Receipts { .. } => "receipts",
             Self::Payload { .. } => "payload",
             Self::ClaimProof { .. } => "claim-proof",

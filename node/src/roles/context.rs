@@ -175,7 +175,7 @@ impl Context {
 
     /// Takes the time of the latest block in.
     pub async fn observe_head(&self) -> Result<Head, ChainError> {
-        let head = self.chain.head().await?;
+        let head = self.chain.agreed_head().await?;
         self.clock.observe(head.timestamp);
         Ok(head)
     }

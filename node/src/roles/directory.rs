@@ -154,11 +154,16 @@ impl Context {
         self.put(Record::Node(self.sign(body))).await;
     }
 
-    /// Says which of the networks that are active on chain this worker serves.
+    /// Says which of the networks that are active on chain this worker serves, and withdraws from those that were removed.
     pub(super) async fn publish_service(&self) -> Result<(), ChainError> {
-        for name in self.active_networks().await? {
-            if serves(&self.config.networks, &name) {
+        for (name, is_active) in self.chain.networks().await? {
+            if !serves(&self.config.networks, &name) {
+                continue;
+            }
+            if is_active {
                 self.network.serve_network(&name).await;
+            } else {
+                self.network.withdraw_from_network(&name).await;
             }
         }
         Ok(())

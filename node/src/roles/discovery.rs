@@ -68,8 +68,10 @@ pub async fn renew(ctx: Arc<Context>) {
     }
 }
 
-/// How long a round is, in seconds, and on the way what time it is.
+/// How long a round is, in seconds, and on the way what time it is, by endpoints that agree: what one alone says of who has
+/// which role is not to part a node from its validators.
 async fn round_length(ctx: &Context) -> Result<u64, ChainError> {
+    ctx.chain.cross_check().await?;
     ctx.observe_head().await?;
     Ok(ctx.chain.round_status().await?.update_interval)
 }

@@ -21,7 +21,7 @@ use crate::p2p::{Event, Offence};
 use crate::tasks::JoinSet;
 use context::Context;
 
-/// Requests and gossip handled at once; more wait in the event queue.
+/// Requests and gossip handled at once; more are refused.
 const HANDLERS_MAX: usize = 128;
 
 /// Requests handled at once of peers that have not shown their role yet: they cannot keep others from being served.
@@ -148,8 +148,10 @@ pub async fn serve(ctx: Arc<Context>, role: RoleState, mut events: mpsc::Receive
                     ctx.network.judge(ticket, MessageAcceptance::Ignore).await;
                     continue;
                 };
-                let Ok(permit) = permits.clone().acquire_owned().await else {
-                    return;
+                let Ok(permit) = permits.clone().try_acquire_owned() else {
+                    // Nobody's gossip holds up everybody's requests. Receipts that are missed are pulled later.
+                    ctx.network.judge(ticket, MessageAcceptance::Ignore).await;
+                    continue;
                 };
                 let validator = validator.clone();
                 handlers.spawn(async move {

@@ -10,10 +10,10 @@ use libp2p::gossipsub::MessageAcceptance;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use crate::chain::{ChainError, JobState};
 use crate::failpoint::{fail_point, sometimes};
+use crate::jobs::belief::{Beliefs, Unbelieved};
 use crate::jobs::ledger::Ledger;
-use crate::jobs::receipt::{Receipt, ReceiptError, Work, verify_receipt};
+use crate::jobs::receipt::{Receipt, Work};
 use crate::jobs::{Coordination, challenges, coordinator, sync};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{
@@ -29,50 +29,10 @@ pub struct Validator {
     pub ctx: Arc<Context>,
     pub(crate) coordination: Coordination,
     pub(crate) claims: claims::Trees,
+    pub(crate) beliefs: Beliefs,
     ledger: Mutex<Ledger>,
     /// Workers that have registered since the start, by wallet.
     workers: Mutex<BTreeMap<Address, PeerId>>,
-}
-
-/// Why a receipt is not taken into the ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum Unbelieved {
-    /// It is wrong in itself.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// Issued by somebody who is no validator.
-    #[error("{0} is no validator on chain")]
-    NotValidator(Address),
-    /// A paid job without its escrow.
-    #[error("job {job} is not escrowed on chain as its request says: {reason}")]
-    NotEscrowed {
-        /// The job.
-        job: B256,
-        /// What differs.
-        reason: &'static str,
-    },
-    /// The chain cannot be asked.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// The store fails.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Unbelieved {
-    /// Whether every honest validator sees that the receipt is wrong, so that none forwards it. A proof is checked at samples,
-    /// and who is a validator, or what the time is, depends on the head that a node has seen.
-    fn is_conclusive(&self) -> bool {
-        match self {
-            Self::Receipt(error) => !matches!(
-                error,
-                ReceiptError::Proof { .. }
-                    | ReceiptError::NoFault(_)
-                    | ReceiptError::FromTheFuture { .. }
-            ),
-            _ => false,
-        }
-    }
 }
 
 impl Validator {
@@ -82,6 +42,7 @@ impl Validator {
             ledger: Mutex::new(Ledger::open(ctx.store.clone(), ctx.domain)?),
             coordination: Coordination::open(ctx.store.clone())?,
             claims: claims::Trees::default(),
+            beliefs: Beliefs::new(),
             workers: Mutex::default(),
             ctx,
         })
@@ -118,54 +79,6 @@ impl Validator {
         workers
     }
 
-    /// Verifies a receipt against everything, the chain included, and keeps it. `true` if it is new.
-    pub(crate) async fn take(&self, receipt: Signed<Receipt>) -> Result<bool, Unbelieved> {
-        let id = receipt.id(&self.ctx.domain);
-        if self.ledger().contains(id)? {
-            return Ok(false);
-        }
-        let now = self.ctx.clock.now();
-        verify_receipt(&receipt, &self.ctx.domain, now, rand::random()).await?;
-        if !self
-            .ctx
-            .chain
-            .validators()
-            .await?
-            .contains(&receipt.body.validator)
-        {
-            return Err(Unbelieved::NotValidator(receipt.body.validator));
-        }
-        if let Work::Job { request, .. } = &receipt.body.work
-            && request.body.payment > 0
-        {
-            self.check_escrow(&request.body).await?;
-        }
-        let new = self.ledger().insert(receipt, now)?;
-        if new {
-            debug!(receipt = %id, "receipt verified");
-        }
-        Ok(new)
-    }
-
-    /// Checks that a paid job is escrowed on chain as its request says.
-    pub(crate) async fn check_escrow(
-        &self,
-        request: &crate::jobs::JobRequest,
-    ) -> Result<(), Unbelieved> {
-        let job = request.job_id(&self.ctx.domain);
-        let reason = match self.ctx.chain.job(job).await? {
-            None => "no such job",
-            Some(escrow) if escrow.owner != request.user => "another owner",
-            Some(escrow) if escrow.payment != request.payment || !escrow.pays_sno => {
-                "another payment"
-            }
-            Some(escrow) if escrow.state != JobState::Open => "not open any more",
-            Some(escrow) if escrow.network != request.network => "another network",
-            Some(_) => return Ok(()),
-        };
-        Err(Unbelieved::NotEscrowed { job, reason })
-    }
-
     /// Verifies what `origin` has gossiped, whoever forwarded it.
     pub(super) async fn gossiped(&self, origin: Option<PeerId>, data: &[u8]) -> MessageAcceptance {
         let receipt = match decode::<Gossip>(data) {
@@ -175,6 +88,14 @@ impl Validator {
                     // Only its issuer announces a receipt: nobody can send others to a validator with questions.
                     Some(peer) if peer.role == Role::Validator && peer.wallet == issuer => {
                         self.announced(&peer, receipt).await
+                    }
+                    _ => MessageAcceptance::Ignore,
+                };
+            }
+            Ok(Gossip::Refutation { receipt, slot }) => {
+                return match origin.and_then(|origin| self.ctx.peer(&origin)) {
+                    Some(peer) if peer.role == Role::Validator => {
+                        self.refutation(receipt, slot).await
                     }
                     _ => MessageAcceptance::Ignore,
                 };
@@ -269,10 +190,9 @@ impl Validator {
                 coordinator::output(self, &user, job, task)
                     .map(|output| Response::Output(Box::new(output)))
             }
-            Request::ReceiptIds => {
+            Request::ReceiptIds { after } => {
                 self.ctx.require(peer, Role::Validator).await?;
-                let mut ids = self.ledger().unsettled_ids();
-                ids.truncate(RECEIPT_IDS_MAX);
+                let ids = self.ledger().unsettled_after(after, RECEIPT_IDS_MAX);
                 Ok(Response::ReceiptIds(ids))
             }
             Request::Receipts { ids } => {

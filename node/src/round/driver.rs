@@ -114,7 +114,8 @@ async fn step(validator: &Validator, isolation: &mut Isolation) -> Result<Durati
         RoundPhase::Sealed => Ok(Duration::from_secs(1)),
         RoundPhase::Due | RoundPhase::Drawable => {
             let rank = rank(validator, &status).await?;
-            let my_time = status.due_time + rank * timing.stagger_seconds;
+            let turn = rank.saturating_mul(timing.stagger_seconds);
+            let my_time = status.due_time.saturating_add(turn);
             let wait = ctx.clock.until(my_time);
             if wait > Duration::ZERO {
                 return Ok(wait.min(timing.poll));
@@ -251,7 +252,7 @@ async fn vote_as_written(
             send_vote(validator, status, vote).await?;
             Ok(true)
         }
-        None if ctx.clock.now() < status.opened_at + timing.takeover_seconds => {
+        None if ctx.clock.now() < status.opened_at.saturating_add(timing.takeover_seconds) => {
             info!(round = status.round, proposal = %written.hash, "the proposal that the vote was for is not on chain");
             Ok(true)
         }
@@ -378,17 +379,22 @@ async fn may_propose(
         return Ok(false);
     }
     let last_time = status.expires_at.saturating_sub(status.update_interval / 8);
-    if ctx.clock.now() + timing.stagger_seconds >= last_time {
+    if ctx.clock.now().saturating_add(timing.stagger_seconds) >= last_time {
         // The Coordinator takes no proposal that could not be voted for in time.
         return Ok(false);
     }
     let drawn = ctx.chain.proposers().await?;
     let my_time = match drawn.iter().position(|wallet| *wallet == me) {
-        Some(place) => status.opened_at + place as u64 * timing.stagger_seconds,
+        Some(place) => status
+            .opened_at
+            .saturating_add((place as u64).saturating_mul(timing.stagger_seconds)),
         None => {
             sometimes!("round/not-drawn");
             let rank = rank(validator, status).await?;
-            status.opened_at + timing.takeover_seconds + rank * timing.stagger_seconds
+            status
+                .opened_at
+                .saturating_add(timing.takeover_seconds)
+                .saturating_add(rank.saturating_mul(timing.stagger_seconds))
         }
     };
     Ok(ctx.clock.now() >= my_time)
@@ -475,8 +481,13 @@ async fn execute(
         }
         if proposal.creator != ctx.address() {
             // The Coordinator's grace ends 1/16 of the interval after the proposal.
-            let turn = rank(validator, status).await? * timing.stagger_seconds;
-            if ctx.clock.now() < proposal.created_at + status.update_interval / 16 + turn {
+            let turn = rank(validator, status)
+                .await?
+                .saturating_mul(timing.stagger_seconds);
+            let own = proposal
+                .created_at
+                .saturating_add(status.update_interval / 16);
+            if ctx.clock.now() < own.saturating_add(turn) {
                 continue;
             }
             sometimes!("round/execution-taken-over");

@@ -147,7 +147,9 @@ fn check_eligible(
 ) -> Result<(), Objection> {
     let objection = if receipt.issued_at >= facts.cutoff {
         "issued after the cut-off"
-    } else if receipt.round > facts.round || receipt.round + CARRY_ROUNDS < facts.round {
+    } else if receipt.round > facts.round
+        || receipt.round.saturating_add(CARRY_ROUNDS) < facts.round
+    {
         "of a round that is too far away"
     } else if ledger.settled(slot)?.is_some() {
         "settled before"

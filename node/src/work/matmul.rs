@@ -233,7 +233,8 @@ impl Matmul {
         usize::from(self.size).pow(2)
     }
 
-    fn digest(&self, product: &Product) -> B256 {
+    /// The output that goes with a product, right or wrong.
+    pub fn digest(&self, product: &Product) -> B256 {
         let digest = Sha256::new()
             .chain_update(b"smartnodes/1/matmul")
             .chain_update(self.size.to_be_bytes())

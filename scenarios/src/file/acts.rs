@@ -30,10 +30,13 @@ pub(super) struct ActTable {
     /// It begins once this many updates have been executed.
     after_update: Option<Spot<u64>>,
     /// The contracts' error with which its last transaction must fail, such as "Token__RewardsAlreadyClaimed".
-    reverts: Option<Spot<String>>,
+    pub(super) reverts: Option<Spot<String>>,
+    /// It is done only beyond the scenario's limit, where a run goes on there.
+    #[serde(default)]
+    beyond_limit: bool,
     /// Of claim-foreign: whose claim is made again.
     of: Option<Spot<String>>,
-    /// Of claim-again, claim-foreign and claim-unknown: the distribution of the claim that is copied.
+    /// Of claim-again, claim-foreign, claim-unknown, claim-batch and claim-wrong-capacity: the distribution of the claim that is copied.
     distribution: Option<Spot<u64>>,
     /// Of refund-in-eth and donate: how much.
     amount: Option<Spot<Ether>>,
@@ -43,10 +46,12 @@ pub(super) struct ActTable {
     to: Option<Spot<String>>,
     /// Of govern: hosts that vote in favour.
     votes: Option<Spot<Vec<String>>>,
+    /// Of govern: true if it is to be executed the moment it is queued.
+    hasty: Option<Spot<bool>>,
 }
 
 /// Name, whose act it can be, and the fields that only some kinds have.
-const KINDS: [(&str, Option<Role>, &[&str]); 10] = [
+const KINDS: [(&str, Option<Role>, &[&str]); 14] = [
     ("join", Some(Role::Validator), &[]),
     ("leave", Some(Role::Validator), &[]),
     ("rejoin", Some(Role::Validator), &[]),
@@ -54,9 +59,17 @@ const KINDS: [(&str, Option<Role>, &[&str]); 10] = [
     ("claim-again", Some(Role::Worker), &["distribution"]),
     ("claim-foreign", None, &["of", "distribution"]),
     ("claim-unknown", Some(Role::Worker), &["distribution"]),
+    ("claim-batch", Some(Role::Worker), &["distribution"]),
+    (
+        "claim-wrong-capacity",
+        Some(Role::Worker),
+        &["distribution"],
+    ),
+    ("cancel-job", Some(Role::User), &[]),
+    ("rotate-key", Some(Role::Validator), &[]),
     ("refund-in-eth", None, &["amount"]),
     ("donate", None, &["amount"]),
-    ("govern", None, &["change", "to", "votes"]),
+    ("govern", None, &["change", "to", "votes", "hasty"]),
 ];
 
 fn kind_schema(_: &mut SchemaGenerator) -> Schema {
@@ -97,6 +110,7 @@ impl Check<'_> {
             ("change", table.change.as_ref().map(Spot::span)),
             ("to", table.to.as_ref().map(Spot::span)),
             ("votes", table.votes.as_ref().map(Spot::span)),
+            ("hasty", table.hasty.as_ref().map(Spot::span)),
         ];
         for (field, span) in given {
             if let Some(span) = span
@@ -125,6 +139,7 @@ impl Check<'_> {
             kind: self.act_kind(spot, by, scenario)?,
             when: self.act_time(spot, scenario)?,
             reverts: table.reverts.as_ref().map(|error| error.as_ref().clone()),
+            beyond_limit: table.beyond_limit,
         })
     }
 
@@ -185,11 +200,20 @@ impl Check<'_> {
             "claim-unknown" => ActKind::ClaimUnknown {
                 distribution: distribution()?,
             },
+            "claim-batch" => ActKind::ClaimBatch {
+                distribution: distribution()?,
+            },
+            "claim-wrong-capacity" => ActKind::ClaimWrongCapacity {
+                distribution: distribution()?,
+            },
+            "cancel-job" => ActKind::CancelJob,
+            "rotate-key" => ActKind::RotateKey,
             "refund-in-eth" => ActKind::RefundInEth { payment: amount()? },
             "donate" => ActKind::Donate { amount: amount()? },
             _ => ActKind::Govern {
                 change: self.change(spot)?,
                 votes: self.voters(&table.votes, scenario)?,
+                hasty: table.hasty.as_ref().is_some_and(|hasty| *hasty.as_ref()),
             },
         })
     }

@@ -38,7 +38,7 @@ pub(super) struct FaultTable {
     /// So long after the round has opened.
     after: Option<Spot<MomentValue>>,
     /// It begins when a host passes this fail point, such as "vote/sent".
-    point: Option<Spot<String>>,
+    pub(super) point: Option<Spot<String>>,
     /// At which passing, from 1.
     pass: Option<Spot<u64>>,
     /// Which host must pass it, if not the one that is struck.
@@ -73,13 +73,15 @@ pub(super) struct FaultTable {
     endpoint: Option<Spot<usize>>,
     /// Of clock-skew and clock-drift: the clock is slow rather than fast.
     behind: Option<Spot<bool>>,
-    /// Of inclusion-delay: how long transactions are kept back; of timestamp-drift: how far blocks are ahead; of time-jump:
+    /// Of inclusion-delay: how long transactions are kept back; of reorder-transactions: how long at most; of timestamp-drift: how far blocks are ahead; of time-jump:
     /// how far the chain's time jumps; of clock-skew and clock-drift: how wrong the clock is (in the end).
     by: Option<Spot<Span>>,
     /// Of drop-transactions: the chance to be thrown away.
     share: Option<Spot<Percent>>,
     /// Of reorg: how many blocks.
     depth: Option<Spot<u64>>,
+    /// Of reorg: true if their transactions do not wait again, but are gone.
+    forgets: Option<Spot<bool>>,
 }
 
 /// Whom a kind strikes.
@@ -100,7 +102,7 @@ enum Lasts {
 }
 
 /// Name, whom it strikes, how long it lasts, and the fields that only some kinds have.
-const KINDS: [(&str, Strikes, Lasts, &[&str]); 23] = [
+const KINDS: [(&str, Strikes, Lasts, &[&str]); 24] = [
     ("crash", Strikes::Hosts, Lasts::Down, &["unsynced"]),
     (
         "restart-loop",
@@ -144,12 +146,23 @@ const KINDS: [(&str, Strikes, Lasts, &[&str]); 23] = [
     ("rpc-lies", Strikes::Requests, Lasts::While, &[]),
     ("inclusion-delay", Strikes::Requests, Lasts::While, &["by"]),
     (
+        "reorder-transactions",
+        Strikes::Requests,
+        Lasts::While,
+        &["by"],
+    ),
+    (
         "drop-transactions",
         Strikes::Requests,
         Lasts::While,
         &["share"],
     ),
-    ("reorg", Strikes::Chain, Lasts::AtOnce, &["depth"]),
+    (
+        "reorg",
+        Strikes::Chain,
+        Lasts::AtOnce,
+        &["depth", "forgets"],
+    ),
     ("fee-spike", Strikes::Chain, Lasts::While, &["times"]),
     ("sequencer-stop", Strikes::Chain, Lasts::While, &[]),
     ("time-jump", Strikes::Chain, Lasts::AtOnce, &["by"]),
@@ -261,6 +274,7 @@ impl Check<'_> {
             ("by", at(&table.by), false),
             ("share", at(&table.share), false),
             ("depth", at(&table.depth), false),
+            ("forgets", at(&table.forgets), false),
         ];
         for (field, span, allowed) in given {
             if let Some(span) = span
@@ -514,6 +528,9 @@ impl Check<'_> {
             "inclusion-delay" => FaultKind::InclusionDelay {
                 by: positive(&table.by, "by")?,
             },
+            "reorder-transactions" => FaultKind::ReorderTransactions {
+                by: positive(&table.by, "by")?,
+            },
             "drop-transactions" => FaultKind::DropTransactions {
                 share: *self.needed(&table.share, "share", spot.span())?,
             },
@@ -523,7 +540,8 @@ impl Check<'_> {
                     let span = table.depth.as_ref().map_or(spot.span(), Spot::span);
                     return self.refuse(span, format!("`depth` is 1 to {REORG_DEPTH_MAX} blocks"));
                 }
-                FaultKind::Reorg { depth }
+                let forgets = table.forgets.as_ref().is_some_and(|f| *f.as_ref());
+                FaultKind::Reorg { depth, forgets }
             }
             "fee-spike" => FaultKind::FeeSpike {
                 times: bounded(&table.times, "times", FEE_TIMES_MAX)?,

@@ -41,7 +41,10 @@ pub(super) struct LimitTable {
     /// With so many one of the invariants does not hold.
     fails: Spot<usize>,
     /// What is then seen not to hold, by the names that violations have.
-    invariants: Spot<Vec<String>>,
+    pub(super) invariants: Spot<Vec<String>>,
+    /// With so many the run goes on after that, and everything else must still hold at its end.
+    #[serde(default)]
+    goes_on: bool,
     /// With how many to run, where it is not as many as the groups have: case files say it.
     adversaries: Option<Spot<usize>>,
 }
@@ -93,6 +96,7 @@ impl Check<'_> {
             holds: *table.holds.as_ref(),
             fails: *table.fails.as_ref(),
             invariants: table.invariants.as_ref().clone(),
+            goes_on: table.goes_on,
         };
         let misdeeds = scenario.validator_misdeeds.values();
         let found = misdeeds.filter(|m| **m == limit.behaviour).count();

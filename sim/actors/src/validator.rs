@@ -11,6 +11,7 @@ mod forge;
 mod grinding;
 mod hand;
 mod lie;
+mod loot;
 mod returning;
 mod round;
 mod stonewall;
@@ -71,6 +72,10 @@ pub enum ValidatorMisdeed {
     Returning,
     /// It moves a round on only where that gets it a proposer's place.
     Grinding,
+    /// It proposes what two workers have earned with their places changed, or a worker's under another account.
+    Swapping,
+    /// It proposes to complete jobs twice, jobs that nobody has done, and jobs that there are not.
+    Padding,
 }
 
 /// For what a cheating validator votes.
@@ -85,6 +90,8 @@ enum Ballot {
     /// For what it or an accomplice proposes; where none of them proposes, for whatever is proposed first: who has voted is
     /// drawn sooner in the next round.
     Opportune,
+    /// For what others propose; where none of them does, for what an accomplice proposes when its payload is shown.
+    Patient,
 }
 
 impl ValidatorMisdeed {
@@ -93,6 +100,7 @@ impl ValidatorMisdeed {
             Self::Silent | Self::Griefing => Ballot::Nothing,
             Self::Lazy | Self::Stonewalling => Ballot::First,
             Self::Colluding => Ballot::Accomplices,
+            Self::Late => Ballot::Patient,
             _ => Ballot::Opportune,
         }
     }

@@ -12,7 +12,7 @@ use smartnodes_node::p2p::wire::{Refusal, Request, Response};
 use smartnodes_node::p2p::{BoxedTransport, Event, Network, NetworkError, P2pSettings};
 use smartnodes_node::signed::{Domain, Signed};
 use smartnodes_node::store::Store;
-use smartnodes_node::work::{NETWORKS, Task};
+use smartnodes_node::work::{NETWORKS, Task, TaskKind, TaskOutput, TaskProof};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -32,7 +32,8 @@ const CAPACITY: u32 = 64;
 /// What a cheating worker does with a job's task. It takes no challenges, so that whatever it is paid it is paid for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misdeed {
-    /// It returns the result of another task, properly signed: nothing short of doing the work again shows it.
+    /// It returns the result of another task, properly signed: nothing short of doing the work again shows it. Of a matrix
+    /// product it returns the right one, but for one entry.
     FalseResult,
     /// It accepts, and is at work for ever.
     Stall,
@@ -202,7 +203,7 @@ impl Actor {
                 return None;
             }
         }
-        let Ok(output) = other_task(&order.task).execute().await else {
+        let Some(output) = false_output(&order.task).await else {
             return Some(Response::Refused(Refusal::Busy));
         };
         let Identity { wallet, .. } = &self.speaker.identity;
@@ -211,6 +212,27 @@ impl Actor {
         let result = Signed::sign(order.result(&output), &self.speaker.domain, wallet);
         Some(Response::Work(Box::new(Answer { result, output })))
     }
+}
+
+/// A result that looks like that of the task; `None` if it cannot be done.
+async fn false_output(task: &Task) -> Option<TaskOutput> {
+    let TaskKind::Matmul(matmul) = &task.kind else {
+        return other_task(task).execute().await.ok();
+    };
+    let output = task.execute().await.ok()?;
+    let TaskProof::Matmul(mut product) = output.proof else {
+        return None;
+    };
+    let (entries, _) = product.entries.as_chunks_mut::<4>();
+    // Another one in each job.
+    let [a, b, c, d, ..] = task.digest().0;
+    let wrong = u32::from_be_bytes([a, b, c, d]) as usize % entries.len();
+    let entry = u32::from_le_bytes(entries[wrong]);
+    entries[wrong] = entry.checked_sub(1).unwrap_or(1).to_le_bytes();
+    Some(TaskOutput {
+        output: matmul.digest(&product),
+        proof: product.into(),
+    })
 }
 
 /// The same work on another input, which is as long and has another result.

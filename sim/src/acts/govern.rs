@@ -17,15 +17,26 @@ use super::person::{Person, Sent};
 /// A vote in favour, as the DAO counts it.
 const IN_FAVOUR: u8 = 1;
 
+/// What goes through the DAO.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// What is to change.
+    pub(super) change: Change,
+    /// Number of the act: it makes the proposal another one than all others.
+    pub(super) index: usize,
+    /// It is to be executed the moment it is queued.
+    pub(super) hasty: bool,
+}
+
 /// Proposes, votes, queues and executes. Ends with the first transaction that fails.
 pub(super) async fn cycle(
     person: &Person,
     proposer: &PrivateKeySigner,
     voters: &[&PrivateKeySigner],
-    change: Change,
-    index: usize,
+    plan: Plan,
 ) -> Result<Vec<Sent>, ActError> {
     let deployment = person.deployment().clone();
+    let Plan { change, index, .. } = plan;
     let (target, call) = call_of(change, deployment.coordinator, deployment.token);
     let (targets, values, calls) = (vec![target], vec![U256::ZERO], vec![call]);
     let description = format!("act {index}: {change:?}");
@@ -96,7 +107,9 @@ pub(super) async fn cycle(
             proposalId: proposal,
         },
     )?;
-    skip_beyond(person, eta.saturating_to()).await;
+    if !plan.hasty {
+        skip_beyond(person, eta.saturating_to()).await;
+    }
     let execute = Dao::executeCall {
         targets,
         values,

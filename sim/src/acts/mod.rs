@@ -9,8 +9,9 @@ mod claims;
 mod error;
 mod eth;
 mod govern;
+mod jobs;
+pub mod keys;
 mod person;
-mod reverts;
 pub mod stakes;
 
 use std::collections::BTreeMap;
@@ -24,15 +25,17 @@ use smartnodes_evm::bindings::{
 };
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::identity::Identity;
-use smartnodes_scenarios::{Act, ActKind, ActTime, HostName, Scenario};
+use smartnodes_scenarios::{Act, ActKind, ActTime, HostName, Scenario, Side};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
 
 use self::error::ActError;
+use self::keys::Keys;
 use self::person::{Person, Sent};
 use self::stakes::Stakes;
 use crate::chain_host::ChainHost;
+use crate::faults::Target;
 use crate::net::Net;
 use crate::trace::Trace;
 use crate::violation::Violations;
@@ -62,6 +65,8 @@ pub struct Done {
 pub struct Troupe {
     /// The hosts' keys.
     pub identities: BTreeMap<HostName, Identity>,
+    /// What their nodes are started with, and their processes.
+    pub hosts: BTreeMap<HostName, (Keys, Target)>,
     /// The contracts.
     pub deployment: Deployment,
     /// The chain.
@@ -92,12 +97,15 @@ pub struct Acts(Arc<Mutex<Vec<Entry>>>);
 impl Acts {
     /// Lets people act, from now as the start of the run.
     pub fn start(scenario: &Scenario, seed: u64, troupe: &Troupe, trace: &Trace) -> Acts {
-        let entries = scenario.acts.iter().map(|act| Entry {
+        let is_far = scenario.side() == Some(Side::Far);
+        let planned = scenario.acts.iter().cloned();
+        let planned: Vec<Act> = planned.filter(|act| is_far || !act.beyond_limit).collect();
+        let entries = planned.iter().map(|act| Entry {
             act: act.clone(),
             done: None,
         });
         let acts = Acts(Arc::new(Mutex::new(entries.collect())));
-        if scenario.acts.is_empty() {
+        if planned.is_empty() {
             return acts;
         }
         let (name, address) = PEOPLE;
@@ -112,11 +120,11 @@ impl Acts {
         let stakes = Arc::new(Stakes::new(scenario, &troupe.identities));
         let start = Instant::now();
         let mut before: Option<oneshot::Receiver<()>> = None;
-        for (index, act) in scenario.acts.iter().cloned().enumerate() {
+        for (index, act) in planned.into_iter().enumerate() {
             let (told, done) = oneshot::channel();
             let waited_for = before.replace(done);
             let (acts, person, stakes) = (acts.clone(), person.clone(), stakes.clone());
-            let identities = troupe.identities.clone();
+            let (identities, hosts) = (troupe.identities.clone(), troupe.hosts.clone());
             let (rounds, updates) = (troupe.rounds.clone(), troupe.updates.clone());
             let violations = troupe.violations.clone();
             node.spawn(async move {
@@ -127,6 +135,7 @@ impl Acts {
                     person: &person,
                     stakes: &stakes,
                     identities: &identities,
+                    hosts: &hosts,
                     seed,
                     index,
                 };
@@ -248,6 +257,7 @@ struct Play<'a> {
     person: &'a Person,
     stakes: &'a Stakes,
     identities: &'a BTreeMap<HostName, Identity>,
+    hosts: &'a BTreeMap<HostName, (Keys, Target)>,
     seed: u64,
     /// Its number in the scenario, from 0.
     index: usize,
@@ -302,15 +312,39 @@ impl Play<'_> {
             ActKind::ClaimUnknown { distribution } => {
                 claims::of_the_future(person, wallet, act.by, *distribution).await
             }
+            ActKind::ClaimBatch { distribution } => {
+                claims::batch(person, wallet, *distribution).await
+            }
+            ActKind::ClaimWrongCapacity { distribution } => {
+                claims::of_too_much(person, wallet, *distribution).await
+            }
+            ActKind::CancelJob => jobs::cancel(person, wallet).await,
+            ActKind::RotateKey => {
+                let label = format!("{} after act {}", act.by, self.index);
+                let next = Identity {
+                    network: crate::world::identity(self.seed, &label).network,
+                    wallet: wallet.clone(),
+                };
+                keys::rotate(person, self.hosts, act.by, next).await
+            }
             ActKind::RefundInEth { payment } => {
                 let mark = crate::draw::bytes(self.seed, &format!("job in act {}", self.index));
                 eth::refund(person, wallet, payment.wei(), mark.into()).await
             }
             ActKind::Donate { amount } => eth::donate(person, wallet, amount.wei()).await,
-            ActKind::Govern { change, votes } => {
+            ActKind::Govern {
+                change,
+                votes,
+                hasty,
+            } => {
                 let voters = votes.iter().map(|host| Ok(&self.identity(*host)?.wallet));
                 let voters: Vec<_> = voters.collect::<Result<_, ActError>>()?;
-                govern::cycle(person, wallet, &voters, *change, self.index).await
+                let plan = govern::Plan {
+                    change: *change,
+                    index: self.index,
+                    hasty: *hasty,
+                };
+                govern::cycle(person, wallet, &voters, plan).await
             }
         }
     }
@@ -332,6 +366,7 @@ mod tests {
             kind: ActKind::ClaimAgain { distribution: 1 },
             when: ActTime::Next,
             reverts: reverts.map(str::to_owned),
+            beyond_limit: false,
         }
     }
 

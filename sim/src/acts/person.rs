@@ -12,16 +12,25 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use alloy::transports::{TransportError, TransportErrorKind};
-use smartnodes_evm::chain::{Chain, ChainError};
+use smartnodes_evm::chain::{CallError, Chain, ChainError};
 use smartnodes_evm::deployment::Deployment;
+use smartnodes_evm::names;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::Troupe;
 use super::error::ActError;
-use super::{Troupe, reverts};
 use crate::chain_host::ChainHost;
 use crate::rpc_transport::WireRpc;
 use crate::wire::Endpoint;
+
+/// The name of the error with which a transaction failed.
+fn error_name(error: &CallError) -> String {
+    match error {
+        CallError::Reverted(reverted) => names::error(&reverted.data),
+        other => other.to_string(),
+    }
+}
 
 /// Gas of a transaction: more than any act needs, for one that fails cannot be estimated.
 const GAS: u64 = 4_000_000;
@@ -198,7 +207,7 @@ impl Person {
                     created: receipt.contract_address,
                     reverted: match (receipt.status(), failure) {
                         (true, _) => None,
-                        (false, Some(failure)) => Some(reverts::name(&failure)),
+                        (false, Some(failure)) => Some(error_name(&failure)),
                         (false, None) => {
                             return Err(TransportErrorKind::custom_str(
                                 "a reorganisation has undone a transaction that failed",

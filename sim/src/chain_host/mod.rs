@@ -110,12 +110,16 @@ impl ChainHost {
     }
 
     /// Undoes the latest blocks; their transactions wait again. Says how many transactions there were.
-    pub fn reorg(&self, depth: u64) -> Result<u64, RewindError> {
+    pub fn reorg(&self, depth: u64, forgets: bool) -> Result<u64, RewindError> {
         let mut state = self.lock();
         let State {
             chain, observers, ..
         } = &mut *state;
-        let undone = chain.reorg(depth)?;
+        let undone = if forgets {
+            chain.reorg_forgetting(depth)?
+        } else {
+            chain.reorg(depth)?
+        };
         let latest = chain.block_number();
         info!(depth, latest, transactions = undone.len(), "blocks undone");
         for observe in observers.iter_mut() {

@@ -71,12 +71,15 @@ pub enum Trouble {
     Outage(Scope),
     /// These requests get answers as of this block.
     Stale(Scope, u64),
-    /// These requests get untrue answers.
+    /// These requests get untrue answers: of what contracts say, and of transactions, logs and blocks where the endpoint is
+    /// one of several. Who has one endpoint alone has nothing that tells a failed transaction from one that is said to be.
     Lies(Scope),
     /// These requests show the times of blocks by a wrong clock.
     Clock(Scope, Wrong),
     /// Transactions among these requests are kept back for so long.
     Delay(Scope, Duration),
+    /// Transactions among these requests are kept back, each for a time of its own that is no longer than this.
+    Reorder(Scope, Duration),
     /// Transactions among these requests are thrown away with this chance.
     Drop(Scope, f64),
     /// The base fee is so many times what it was.
@@ -114,6 +117,9 @@ impl Trouble {
         match self {
             Trouble::Outage(scope) if covered(scope) => Verdict::Silence,
             Trouble::Delay(scope, by) if sends && covered(scope) => Verdict::Later(*by),
+            Trouble::Reorder(scope, by) if sends && covered(scope) => {
+                Verdict::Later(by.mul_f64(drawn))
+            }
             Trouble::Drop(scope, share) if sends && covered(scope) && drawn < *share => {
                 Verdict::Lost
             }
@@ -181,19 +187,16 @@ impl Trouble {
                 true
             }
             Trouble::Lies(scope) if covered(scope) => {
-                if method(asked.request) != Some("eth_call") {
-                    return false;
+                match (method(asked.request), scope.endpoint) {
+                    // Another count, another flag, another address.
+                    (Some("eth_call"), _) => flip(Some(result)),
+                    (Some("eth_getTransactionReceipt"), Some(_)) => flip(result.get_mut("status")),
+                    (Some("eth_getBlockByNumber"), Some(_)) => flip(result.get_mut("hash")),
+                    (Some("eth_getLogs"), Some(_)) => {
+                        flip(result.get_mut(0).and_then(|log| log.get_mut("data")))
+                    }
+                    _ => false,
                 }
-                // The last bit of what a contract says: another count, another flag, another address.
-                let Some(text) = result.as_str().filter(|text| text.len() > 2) else {
-                    return false;
-                };
-                let (rest, last) = text.split_at(text.len() - 1);
-                let Some(digit) = last.chars().next().and_then(|c| c.to_digit(16)) else {
-                    return false;
-                };
-                *result = json!(format!("{rest}{:x}", digit ^ 1));
-                true
             }
             _ => false,
         }
@@ -209,6 +212,22 @@ pub(super) fn hash_of(request: &Value) -> Option<B256> {
 
 fn method(request: &Value) -> Option<&str> {
     request.get("method")?.as_str()
+}
+
+/// Changes the last bit of a value in hex. Whether there was one.
+fn flip(value: Option<&mut Value>) -> bool {
+    let Some(value) = value else {
+        return false;
+    };
+    let Some(text) = value.as_str().filter(|text| text.len() > 2) else {
+        return false;
+    };
+    let (rest, last) = text.split_at(text.len() - 1);
+    let Some(digit) = last.chars().next().and_then(|c| c.to_digit(16)) else {
+        return false;
+    };
+    *value = json!(format!("{rest}{:x}", digit ^ 1));
+    true
 }
 
 fn quantity(value: &Value) -> Option<u64> {
@@ -338,6 +357,30 @@ mod tests {
     }
 
     #[test]
+    fn one_of_several_endpoints_lies_about_everything_and_the_only_one_about_contracts() {
+        let lie = |endpoint, method, result: Value| {
+            let request = json!({"method": method, "params": []});
+            let mut answer = json!({"result": result});
+            let lies = Trouble::Lies(of_one(endpoint));
+            let lied = lies.bend_answer(asked(one(), &request), &mut answer);
+            assert_eq!(lied, answer["result"] != result, "{method}");
+            lied
+        };
+        let answers = [
+            ("eth_call", json!("0x2a"), true),
+            ("eth_getTransactionReceipt", json!({"status": "0x1"}), false),
+            ("eth_getBlockByNumber", json!({"hash": "0x12"}), false),
+            ("eth_getLogs", json!([{"data": "0x34"}]), false),
+        ];
+        for (method, result, alone) in answers {
+            assert!(lie(Some(1), method, result.clone()), "{method}");
+            assert_eq!(lie(None, method, result), alone, "{method}");
+        }
+        assert!(!lie(Some(1), "eth_getLogs", json!([])));
+        assert!(!lie(Some(1), "eth_blockNumber", json!("0x10")));
+    }
+
+    #[test]
     fn only_transactions_are_kept_back_or_lost() {
         let send = json!({"method": "eth_sendRawTransaction", "params": ["0x00"]});
         let read = json!({"method": "eth_blockNumber", "params": []});
@@ -347,6 +390,10 @@ mod tests {
             Verdict::Later(Duration::from_secs(9))
         );
         assert_eq!(delay.verdict(asked(one(), &read), 0.0), Verdict::Answer);
+        let reorder = Trouble::Reorder(of_one(None), Duration::from_secs(9));
+        let later = |drawn| reorder.verdict(asked(one(), &send), drawn);
+        assert_eq!(later(0.0), Verdict::Later(Duration::ZERO));
+        assert_eq!(later(0.5), Verdict::Later(Duration::from_millis(4_500)));
         let lost = Trouble::Drop(of_one(None), 0.5);
         assert_eq!(lost.verdict(asked(one(), &send), 0.4), Verdict::Lost);
         assert_eq!(lost.verdict(asked(one(), &send), 0.6), Verdict::Answer);

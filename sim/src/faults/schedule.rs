@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use smartnodes_node::failpoint;
 use smartnodes_scenarios::{
     Direction, FaultKind, HostName, Latency, Moment, PartitionStyle, Percent, Role, Scenario,
     Swarm, SwarmKind, Unsynced, Victim, When,
@@ -178,6 +179,36 @@ fn others(
     others
 }
 
+/// In how many rounds a swarm's faults begin.
+const SWARM_ROUNDS: u64 = 2;
+/// How long after the opening of a round they begin, in milliseconds: while proposals, votes and the execution are made.
+const SWARM_AFTER_MS: u64 = 90_000;
+/// Up to which passing of a fail point they wait.
+const SWARM_PASSES: u64 = 4;
+/// What hosts do in every run, as fail points name it.
+const SWARM_SCOPES: [&str; 10] = [
+    "claim",
+    "execute",
+    "jobs",
+    "open-round",
+    "payloads",
+    "propose",
+    "receipts",
+    "transactions",
+    "vote",
+    "votes",
+];
+
+/// Fail points at which a swarm's faults begin.
+fn swarm_points() -> Vec<String> {
+    let mut points = failpoint::points();
+    points.retain(|point| {
+        let scope = point.split('/').next();
+        scope.is_some_and(|scope| SWARM_SCOPES.contains(&scope))
+    });
+    points
+}
+
 /// Faults that a swarm draws: first which kinds this seed knows, then each fault from these.
 fn swarm_strikes(
     swarm: &Swarm,
@@ -206,12 +237,36 @@ fn swarm_strikes(
         };
         let second = Duration::from_secs(1);
         let lasts = between("lasts", second, swarm.longest);
-        let start = between("at", swarm.from, swarm.to.saturating_sub(lasts));
         let (kind, strikes_chain) = drawn_kind(*kind, &below);
-        let places: BTreeSet<Place> = if strikes_chain {
+        let mut places: BTreeSet<Place> = if strikes_chain {
             BTreeSet::new()
         } else {
             [Place::Node(*host)].into()
+        };
+        if let FaultKind::Partition { .. } = kind {
+            // A side of any size up to half of all.
+            let more = hosts.iter().enumerate().filter(|(number, _)| {
+                let label = format!("side {number}");
+                below(&label, 4) == 0
+            });
+            let more = more.map(|(_, host)| Place::Node(*host));
+            let most = (hosts.len() / 2).saturating_sub(1);
+            places.extend(more.take(most));
+        }
+        let start = match below("begins", 4) {
+            0 => Start::Round {
+                number: 1 + below("round", SWARM_ROUNDS),
+                after: Duration::from_millis(below("after", SWARM_AFTER_MS)),
+            },
+            1 => {
+                let points = swarm_points();
+                Start::Point {
+                    point: points[below("point", points.len() as u64) as usize].clone(),
+                    pass: 1 + below("pass", SWARM_PASSES),
+                    by: only_node(&places),
+                }
+            }
+            _ => Start::At(between("at", swarm.from, swarm.to.saturating_sub(lasts))),
         };
         // Whole milliseconds: a case file can say no less.
         let turn = |times| Duration::from_millis((lasts / (2 * times)).as_millis() as u64);
@@ -230,7 +285,7 @@ fn swarm_strikes(
             kind,
             against: others(BTreeSet::new(), &places, all),
             places,
-            start: Start::At(start),
+            start,
             lasts,
             up_for,
             endpoint: None,
@@ -327,6 +382,12 @@ fn drawn_kind(kind: SwarmKind, below: &dyn Fn(&str, u64) -> u64) -> (FaultKind, 
             },
             false,
         ),
+        SwarmKind::ReorderTransactions => (
+            FaultKind::ReorderTransactions {
+                by: millis("reorder", 5_000, 60_000),
+            },
+            false,
+        ),
         SwarmKind::DropTransactions => (
             FaultKind::DropTransactions {
                 share: Percent::from_whole(20 + below("share", 81) as u8),
@@ -336,6 +397,7 @@ fn drawn_kind(kind: SwarmKind, below: &dyn Fn(&str, u64) -> u64) -> (FaultKind, 
         SwarmKind::Reorg => (
             FaultKind::Reorg {
                 depth: 1 + below("depth", 3),
+                forgets: below("forgets", 2) == 1,
             },
             true,
         ),

@@ -71,7 +71,7 @@ pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> S
         FaultKind::DiskFull => disk(strike, stage, &disk::Trouble::Full).await,
         FaultKind::DiskSyncFails => disk(strike, stage, &disk::Trouble::SyncFails).await,
         FaultKind::DiskSlow { sync_takes } => slow_disk(strike, stage, *sync_takes).await,
-        FaultKind::Reorg { depth } => match stage.chain.reorg(*depth) {
+        FaultKind::Reorg { depth, forgets } => match stage.chain.reorg(*depth, *forgets) {
             Ok(undone) => (undone, format!("{undone} transactions undone")),
             Err(error) => (0, error.to_string()),
         },
@@ -323,6 +323,9 @@ async fn chain(strike: &Strike, stage: &Stage) -> (u64, String) {
             (Trouble::Clock(hosts, wrong), "blocks seen at another time")
         }
         FaultKind::InclusionDelay { by } => (Trouble::Delay(hosts, *by), "transactions delayed"),
+        FaultKind::ReorderTransactions { by } => {
+            (Trouble::Reorder(hosts, *by), "transactions out of order")
+        }
         FaultKind::DropTransactions { share } => (
             Trouble::Drop(hosts, share.probability()),
             "transactions thrown away",

@@ -125,7 +125,7 @@ impl Host {
     fn stand(&self, misdeed: Misdeed) -> Stand {
         let Cheating { deeds, victims } = &self.cheating;
         Stand {
-            identity: self.identity.clone(),
+            identity: self.keys.now(),
             crowd: crowd_of(self.seed, self.name, misdeed),
             wire: Arc::new(HostWire(self.endpoint.clone())),
             validators: victims.validators.clone(),
@@ -160,11 +160,11 @@ impl Host {
             }
         };
         loop {
-            let wire = HostWire(self.endpoint.clone());
+            let (wire, identity) = (HostWire(self.endpoint.clone()), self.keys.now());
             let mut worker = FalseWorker::start_counted(
                 unpaid,
-                self.identity.clone(),
-                wire.transport(&self.identity)?,
+                identity.clone(),
+                wire.transport(&identity)?,
                 self.config.bootstrap.clone(),
                 self.domain(),
                 right_clock(),

@@ -114,6 +114,27 @@ struct Distribution {
     expired: bool,
 }
 
+/// The invariants that transactions and balances are checked for, in the order of the alphabet.
+pub const CHECKED: [&str; 17] = [
+    "approved",
+    "claim-is-the-share",
+    "claims-within-pool",
+    "distribution-ids-without-gaps",
+    "emission",
+    "escrow",
+    "executed-is-true",
+    "expires-in-time",
+    "honest-vote-is-true",
+    "job-id-used-once",
+    "job-settled-once",
+    "one-claim-each",
+    "one-execution-a-round",
+    "proposals-stay",
+    "supply",
+    "unclaimed",
+    "votes-of-the-snapshot",
+];
+
 /// Collects the rules that one transaction is checked for, and those that it breaks.
 #[derive(Default)]
 struct Broke {
@@ -123,6 +144,7 @@ struct Broke {
 
 impl Broke {
     fn unless(&mut self, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
+        debug_assert!(CHECKED.contains(&invariant), "{invariant} is not listed");
         self.checks.push(invariant);
         if !holds {
             self.broken.push((invariant, detail()));

@@ -127,27 +127,7 @@ pub enum Seen {
     ExecuteCall { capacity: U256, jobs: Vec<B256> },
 }
 
-/// The events that the contracts can emit, as `Contract.Event`.
-pub fn names() -> Vec<String> {
-    let signatures = [
-        ("SmartnodesERC20", SmartnodesERC20Events::SIGNATURES),
-        ("SmartnodesCore", SmartnodesCoreEvents::SIGNATURES),
-        (
-            "SmartnodesCoordinator",
-            SmartnodesCoordinatorEvents::SIGNATURES,
-        ),
-        ("SmartnodesDAO", SmartnodesDAOEvents::SIGNATURES),
-    ];
-    let named = signatures.into_iter().flat_map(|(contract, signatures)| {
-        let names = signatures
-            .iter()
-            .filter_map(|signature| signature.split('(').next());
-        names.map(move |name| format!("{contract}.{name}"))
-    });
-    named.collect()
-}
-
-/// Which of [`names`] a log is, if any.
+/// Which of [`smartnodes_evm::names::events`] a log is, if any.
 pub(super) fn name(deployment: &Deployment, log: &Log) -> Option<String> {
     let topic = log.topics().first()?.0;
     let (contract, name) = match log.address {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smartnodes_scenarios::ValidatorMisdeed;
+
 use super::truth::Truth;
 use crate::trace::Seen;
 
@@ -11,6 +13,45 @@ const ACTORS_TARGET: &str = "smartnodes_actors::";
 const ACT_MESSAGE: &str = "misdeed";
 /// The act that announces a proposal for which nobody honest may vote.
 const FALSE_PROPOSAL: &str = "false-proposal";
+
+/// What makes a misdeed's attack, all of it, of each any of the acts: what only prepares it proves nothing.
+pub fn attack(misdeed: ValidatorMisdeed) -> &'static [&'static [&'static str]] {
+    match misdeed {
+        ValidatorMisdeed::Silent => &[&["silence"]],
+        ValidatorMisdeed::Lazy => &[&["blind-vote"]],
+        ValidatorMisdeed::Colluding
+        | ValidatorMisdeed::Censoring
+        | ValidatorMisdeed::Expelling
+        | ValidatorMisdeed::WrongTotal
+        | ValidatorMisdeed::Withholding
+        | ValidatorMisdeed::Swapping
+        | ValidatorMisdeed::Padding => &[&["proposal"]],
+        // Whoever has the same receipts makes the same payload, and shows it first.
+        ValidatorMisdeed::Late => &[&["proposal-before-payload"]],
+        ValidatorMisdeed::Equivocating => &[
+            &["other-payload"],
+            &["second-proposal-refused", "second-proposal-taken"],
+        ],
+        ValidatorMisdeed::Forging => &[&["forged-receipt"], &["proposal"]],
+        ValidatorMisdeed::Griefing => &[&["round-moved-on"]],
+        ValidatorMisdeed::Duplicating => &[&["second-receipt"], &["rival-proposal"]],
+        ValidatorMisdeed::Understating => &[&["understated-total"]],
+        ValidatorMisdeed::Stonewalling => &[&["job-refused", "job-kept"]],
+        ValidatorMisdeed::Overstating => &[&["overstated-total"]],
+        ValidatorMisdeed::Returning => &[
+            &["left-and-returned"],
+            &["second-vote-refused", "second-vote-taken"],
+        ],
+        ValidatorMisdeed::Grinding => &[&["round-moved-on"]],
+    }
+}
+
+/// All that validators do who do not play by the rules.
+pub fn acts() -> impl Iterator<Item = &'static str> {
+    let all = ValidatorMisdeed::ALL.into_iter();
+    all.flat_map(|(_, misdeed)| attack(misdeed).iter().copied().flatten().copied())
+        .chain(["proposal"])
+}
 
 /// How often each host did what: by host, then by act.
 pub type Counts = BTreeMap<String, BTreeMap<String, u64>>;
@@ -50,9 +91,20 @@ impl Misdeeds {
         *host.entry(act.to_owned()).or_default() += 1;
     }
 
-    /// Whether this host has done anything against the rules.
-    pub fn has_acted(&self, host: &str) -> bool {
-        self.lock().contains_key(host)
+    /// Whether this host has done any of these.
+    pub fn did(&self, host: &str, acts: &[&str]) -> bool {
+        let counts = self.lock();
+        let done = counts.get(host);
+        done.is_some_and(|done| acts.iter().any(|act| done.contains_key(*act)))
+    }
+
+    /// How often what was done, by whomever.
+    pub fn by_act(&self) -> BTreeMap<String, u64> {
+        let mut acts = BTreeMap::new();
+        for (act, times) in self.lock().values().flatten() {
+            *acts.entry(act.clone()).or_default() += times;
+        }
+        acts
     }
 
     /// All of them.
@@ -87,9 +139,13 @@ mod tests {
         };
         // What a node says is no confession.
         tell("smartnodes_node::round::driver", FALSE_PROPOSAL);
-        assert!(!truth.is_made_up(hash) && !misdeeds.has_acted("validator-4"));
+        assert!(!truth.is_made_up(hash) && !misdeeds.did("validator-4", &["proposal"]));
         tell("smartnodes_actors::validator::round", "proposal");
-        assert!(!truth.is_made_up(hash) && misdeeds.has_acted("validator-4"));
+        assert!(!truth.is_made_up(hash) && misdeeds.did("validator-4", &["silence", "proposal"]));
+        assert!(
+            !misdeeds.did("validator-4", &["silence"])
+                && !misdeeds.did("validator-1", &["proposal"])
+        );
         tell("smartnodes_actors::validator::round", FALSE_PROPOSAL);
         tell("smartnodes_actors::validator::round", FALSE_PROPOSAL);
         assert!(truth.is_made_up(hash));

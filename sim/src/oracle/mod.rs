@@ -18,12 +18,11 @@ mod failures;
 pub mod hostile;
 pub mod isolation;
 pub mod misdeeds;
+pub mod results;
 mod settings;
 mod testnet;
 mod transfers;
 pub mod truth;
-
-pub use events::names as event_names;
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::clock;
 use super::plan::Job;
 use crate::run::Record;
 
@@ -39,22 +40,48 @@ pub enum ChildError {
         /// What it said.
         words: String,
     },
+    /// It took too long, and was ended.
+    #[error(
+        "{} with seed {seed} had not ended after {} s: its time may stand still; --timeout gives runs longer",
+        path.display(),
+        after.as_secs()
+    )]
+    TimedOut {
+        /// The scenario.
+        path: PathBuf,
+        /// The seed.
+        seed: u64,
+        /// The limit, on this machine's clock.
+        after: Duration,
+    },
 }
 
 /// Children that run, at most so many.
 pub(crate) struct Children {
     program: PathBuf,
     scratch: tempfile::TempDir,
-    slots: Vec<Option<(Job, Child)>>,
+    slots: Vec<Option<Running>>,
+    timeout: Duration,
+}
+
+struct Running {
+    job: Job,
+    child: Child,
+    since: Instant,
 }
 
 impl Children {
-    /// Room for `count` children of this very program.
-    pub(crate) fn new(count: usize) -> io::Result<Children> {
+    /// Room for `count` children of this very program, each of which has so much time on this machine.
+    pub(crate) fn new(count: usize, timeout: Duration) -> io::Result<Children> {
+        Children::of(std::env::current_exe()?, count, timeout)
+    }
+
+    fn of(program: PathBuf, count: usize, timeout: Duration) -> io::Result<Children> {
         Ok(Children {
-            program: std::env::current_exe()?,
+            program,
             scratch: tempfile::tempdir()?,
             slots: (0..count.max(1)).map(|_| None).collect(),
+            timeout,
         })
     }
 
@@ -79,7 +106,8 @@ impl Children {
             seed: job.seed,
             source,
         })?;
-        self.slots[slot] = Some((job, child));
+        let since = clock();
+        self.slots[slot] = Some(Running { job, child, since });
         Ok(())
     }
 
@@ -109,16 +137,27 @@ impl Children {
     pub(crate) fn next(&mut self) -> (Job, Result<Record, ChildError>) {
         loop {
             for slot in 0..self.slots.len() {
-                let Some((_, child)) = &mut self.slots[slot] else {
+                let Some(running) = &mut self.slots[slot] else {
                     continue;
                 };
-                let ended = match child.try_wait() {
+                let ended = match running.child.try_wait() {
+                    Ok(None) if running.since.elapsed() > self.timeout => None,
                     Ok(None) => continue,
-                    Ok(Some(status)) => Ok(status.to_string()),
-                    Err(source) => Err(source),
+                    Ok(Some(status)) => Some(Ok(status.to_string())),
+                    Err(source) => Some(Err(source)),
                 };
-                if let Some((job, _)) = self.slots[slot].take() {
-                    let record = self.record(slot, &job, ended);
+                if let Some(Running { job, mut child, .. }) = self.slots[slot].take() {
+                    let record = match ended {
+                        Some(ended) => self.record(slot, &job, ended),
+                        None => {
+                            end(&mut child);
+                            Err(ChildError::TimedOut {
+                                path: job.path.clone(),
+                                seed: job.seed,
+                                after: self.timeout,
+                            })
+                        }
+                    };
                     return (job, record);
                 }
             }
@@ -165,12 +204,16 @@ impl Children {
 
 impl Drop for Children {
     fn drop(&mut self) {
-        for (_, child) in self.slots.iter_mut().flatten() {
-            // It may have ended just now.
-            let _ = child.kill();
-            let _ = child.wait();
+        for running in self.slots.iter_mut().flatten() {
+            end(&mut running.child);
         }
     }
+}
+
+fn end(child: &mut Child) {
+    // It may have ended just now.
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -179,4 +222,44 @@ fn read(path: &Path) -> io::Result<String> {
         reason = "what a finished child has written"
     )]
     std::fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+    use crate::variant::Variant;
+
+    /// What a program of a few lines comes to in the simulator's place.
+    #[allow(clippy::disallowed_methods, reason = "a program of a test")]
+    fn comes_to(script: &str, timeout: Duration) -> ChildError {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a file");
+        let rights = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, rights).expect("its rights");
+        let mut children = Children::of(program, 1, timeout).expect("room");
+        let job = Job {
+            path: "a.toml".into(),
+            seed: 7,
+            variant: Variant::default(),
+        };
+        children.start(job).expect("a process");
+        let (_, record) = children.next();
+        assert!(children.are_idle());
+        record.expect_err("no record")
+    }
+
+    #[test]
+    fn a_process_that_aborts_or_does_not_end_is_told() {
+        let aborted = comes_to("echo oh >&2; kill -ABRT $$", Duration::from_secs(600));
+        let words = aborted.to_string();
+        assert!(words.contains("seed 7") && words.contains("oh"), "{words}");
+        let reason = Reason::of_process(&aborted).expect("a reason");
+        assert!(reason.to_string().contains("signal: 6"), "{reason}");
+        let hung = comes_to("exec sleep 600", Duration::from_millis(50));
+        let reason = Reason::of_process(&hung).expect("a reason");
+        assert_eq!(reason.to_string(), "leaves-a-record (does not end)");
+    }
 }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use smartnodes_node::failpoint::SOMETIMES;
+use smartnodes_node::failpoint;
 use smartnodes_scenarios::{PeerMisdeed, SwarmKind, UserMisdeed, ValidatorMisdeed, WorkerMisdeed};
 
-use crate::oracle;
+use crate::oracle::books;
 use crate::run::{Outcome, Record};
 
 /// What the runs of a sweep have reached.
@@ -47,6 +47,10 @@ pub struct Reached {
 pub struct Never {
     /// Kinds of fault that no run has felt.
     pub faults: BTreeSet<String>,
+    /// Fail points that no node has passed.
+    pub points: BTreeSet<String>,
+    /// Invariants of the oracle that were never checked.
+    pub checks: BTreeSet<String>,
     /// States that no node came to.
     pub states: BTreeSet<String>,
     /// Events that no contract has emitted.
@@ -60,8 +64,10 @@ impl Default for Never {
         let owned = |name: &&str| (*name).to_owned();
         Never {
             faults: SwarmKind::ALL.iter().map(|(name, _)| owned(name)).collect(),
-            states: SOMETIMES.iter().map(owned).collect(),
-            events: oracle::event_names().into_iter().collect(),
+            points: failpoint::points().into_iter().collect(),
+            checks: books::CHECKED.iter().map(owned).collect(),
+            states: failpoint::SOMETIMES.iter().map(owned).collect(),
+            events: smartnodes_evm::names::events().into_iter().collect(),
             misdeeds: misdeeds(),
         }
     }
@@ -87,6 +93,7 @@ impl Coverage {
         }
         for (point, by_host) in &record.points {
             reach(&mut self.points, point, by_host.values().sum());
+            self.never.points.remove(point);
         }
         for (state, times) in &record.states {
             reach(&mut self.states, state, *times);
@@ -98,6 +105,7 @@ impl Coverage {
         }
         for (invariant, times) in &record.checks {
             reach(&mut self.checks, invariant, *times);
+            self.never.checks.remove(invariant);
         }
         for (behaviour, times) in done(record) {
             reach(&mut self.misdeeds, &behaviour, times);
@@ -132,11 +140,13 @@ impl Coverage {
             format!("faults struck: {}", list(&self.faults)),
             format!("faults that no run has felt: {}", names(&self.never.faults)),
             format!("fail points passed: {}", list(&self.points)),
+            format!("fail points never passed: {}", names(&self.never.points)),
             format!("states reached: {}", list(&self.states)),
             format!("states never reached: {}", names(&self.never.states)),
             format!("events of the contracts: {}", list(&self.events)),
             format!("events never emitted: {}", names(&self.never.events)),
             format!("invariants checked: {}", list(&self.checks)),
+            format!("invariants never checked: {}", names(&self.never.checks)),
             format!("misdeeds done: {}", list(&self.misdeeds)),
             format!("misdeeds never done: {}", names(&self.never.misdeeds)),
         ];

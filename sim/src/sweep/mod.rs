@@ -18,12 +18,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use self::children::Children;
-use crate::case::{Case, CaseError};
+use crate::case::{Case, CaseError, Sight};
 use crate::output::{Folder, OutputError};
+use crate::reason::Reason;
 use crate::run::{Outcome, Record};
 
 /// Time between two pictures of the progress on a terminal.
 const SHOW: Duration = Duration::from_millis(500);
+
+/// Time after which what has been found so far is written again.
+const WRITE: Duration = Duration::from_secs(60);
 
 /// How a sweep goes.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Settings {
     pub out: Option<PathBuf>,
     /// Whether to go on after a violation.
     pub keep_going: bool,
+    /// The longest that a run may take on this machine.
+    pub timeout: Duration,
     /// What the runs are made of: contracts, dependencies, toolchain.
     pub build: String,
 }
@@ -98,10 +104,10 @@ pub fn sweep(jobs: Vec<Job>, settings: &Settings) -> Result<Summary, SweepError>
         coverage: Coverage::default(),
         replay: Vec::new(),
     };
-    let mut children = Children::new(settings.processes)?;
+    let mut children = Children::new(settings.processes, settings.timeout)?;
     let mut waiting = jobs.into_iter();
     let mut records = Vec::new();
-    let mut shown = started;
+    let (mut shown, mut written) = (started, started);
     let mut stopping = false;
     loop {
         while !stopping && children.have_room() {
@@ -121,17 +127,29 @@ pub fn sweep(jobs: Vec<Job>, settings: &Settings) -> Result<Summary, SweepError>
                 summary.coverage.add(&record);
                 if record.outcome == Outcome::Violated {
                     summary.violated += 1;
-                    violated(&job, &record, cases.as_deref(), &mut summary.replay)?;
+                    if let Some(failed) = Failed::of(&record) {
+                        summary.replay.push(failed.tell(&job, cases.as_deref())?);
+                    }
                     stopping |= !settings.keep_going;
                 }
                 records.push(record);
             }
             Err(error) => {
                 summary.failed += 1;
-                end_line();
-                eprintln!("{error}");
+                match Failed::of_process(&job, &error) {
+                    Some(failed) => summary.replay.push(failed.tell(&job, cases.as_deref())?),
+                    None => {
+                        end_line();
+                        eprintln!("{error}");
+                    }
+                }
                 stopping |= !settings.keep_going;
             }
+        }
+        if written.elapsed() >= WRITE {
+            // An interrupted sweep keeps what it has found.
+            settings.write(&records)?;
+            written = clock();
         }
         if shown.elapsed() >= SHOW {
             shown = clock();
@@ -139,50 +157,83 @@ pub fn sweep(jobs: Vec<Job>, settings: &Settings) -> Result<Summary, SweepError>
         }
     }
     end_line();
-    if let Some(out) = &settings.out {
-        let Shard { number, of } = settings.shard;
-        let path = out.join(format!("part-{number:05}-of-{of:05}.parquet"));
-        parts::write(&path, &settings.build, &records)?;
-    }
+    settings.write(&records)?;
     summary.wall_seconds = started.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-/// Tells of a run that failed, and writes its case.
-fn violated(
-    job: &Job,
-    record: &Record,
-    cases: Option<&Path>,
-    replay: &mut Vec<String>,
-) -> Result<(), SweepError> {
-    let Some(first) = record.violations.first() else {
-        return Ok(());
-    };
-    end_line();
-    eprintln!(
-        "{} · seed {}: {} at {:.1} s: {}",
-        record.scenario, record.seed, first.invariant, first.virtual_seconds, first.detail
-    );
-    let path = job.path.display().to_string();
-    let Some(cases) = cases else {
-        let seed = ["--seed".to_owned(), job.seed.to_string()];
-        let args = [&seed[..], &job.variant.args()].concat().join(" ");
-        replay.push(format!("cargo sim run {path} {args}"));
-        return Ok(());
-    };
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "read outside of any run, from the real disk"
-    )]
-    let text = std::fs::read_to_string(&job.path)?;
-    let (text, _) = job.variant.of(&path, &text, job.seed)?;
-    let case = Case::new(&path, &text, job.seed, first)?;
-    let far = job.variant.adversaries;
-    let far = far.map(|n| format!("-{n}")).unwrap_or_default();
-    let file = cases.join(format!("{}-{}{far}.json", record.scenario, record.seed));
-    case.save(&file)?;
-    replay.push(format!("cargo sim replay {}", file.display()));
-    Ok(())
+impl Settings {
+    /// Writes the part as far as it is.
+    fn write(&self, records: &[Record]) -> Result<(), PartError> {
+        let Some(out) = &self.out else {
+            return Ok(());
+        };
+        let Shard { number, of } = self.shard;
+        let path = out.join(format!("part-{number:05}-of-{of:05}.parquet"));
+        parts::write(&path, &self.build, records)
+    }
+}
+
+/// A run that failed.
+struct Failed {
+    scenario: String,
+    reason: Reason,
+    seen: Sight,
+}
+
+impl Failed {
+    fn of(record: &Record) -> Option<Failed> {
+        Some(Failed {
+            scenario: record.scenario.clone(),
+            reason: Reason::of(record)?,
+            seen: record.violations.first()?.clone().into(),
+        })
+    }
+
+    fn of_process(job: &Job, error: &ChildError) -> Option<Failed> {
+        let name = job.path.file_stem().unwrap_or_default();
+        Some(Failed {
+            scenario: name.to_string_lossy().into_owned(),
+            reason: Reason::of_process(error)?,
+            seen: Sight::of_process(error),
+        })
+    }
+
+    /// Tells of it and writes its case. Returns the command that replays it.
+    fn tell(self, job: &Job, cases: Option<&Path>) -> Result<String, SweepError> {
+        let Failed {
+            scenario,
+            reason,
+            seen,
+        } = self;
+        end_line();
+        let hosts = match seen.hosts.as_slice() {
+            [] => String::new(),
+            hosts => format!(" ({})", hosts.join(", ")),
+        };
+        eprintln!(
+            "{scenario} · seed {}: {} at {:.1} s{hosts}: {}",
+            job.seed, reason.invariant, seen.virtual_seconds, seen.detail
+        );
+        let path = job.path.display().to_string();
+        let Some(cases) = cases else {
+            let seed = ["--seed".to_owned(), job.seed.to_string()];
+            let args = [&seed[..], &job.variant.args()].concat().join(" ");
+            return Ok(format!("cargo sim run {path} {args}"));
+        };
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "read outside of any run, from the real disk"
+        )]
+        let text = std::fs::read_to_string(&job.path)?;
+        let (text, _) = job.variant.of(&path, &text, job.seed)?;
+        let case = Case::new(&path, &text, job.seed, reason, seen)?;
+        let far = job.variant.adversaries;
+        let far = far.map(|n| format!("-{n}")).unwrap_or_default();
+        let file = cases.join(format!("{scenario}-{}{far}.json", job.seed));
+        case.save(&file)?;
+        Ok(format!("cargo sim replay {}", file.display()))
+    }
 }
 
 /// Where the sweep is, on one line of a terminal; elsewhere nothing.

@@ -14,21 +14,23 @@ pub struct PartError {
     source: io::Error,
 }
 
-/// Writes one row for each run.
+/// Writes one row for each run. Whoever reads meanwhile, or after a failure, finds the part as it was before.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a sweep's own files, on the real disk"
+)]
 pub(super) fn write(path: &Path, build: &str, records: &[Record]) -> Result<(), PartError> {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a sweep's own files, on the real disk"
-    )]
-    let file = std::fs::File::create(path);
-    file.and_then(|file| {
-        let file = io::BufWriter::new(file);
-        parquet::write(file, records.len(), &columns(build, records))
-    })
-    .map_err(|source| PartError {
-        path: path.to_owned(),
-        source,
-    })
+    let unfinished = path.with_extension("parquet.new");
+    std::fs::File::create(&unfinished)
+        .and_then(|file| {
+            let file = io::BufWriter::new(file);
+            parquet::write(file, records.len(), &columns(build, records))
+        })
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .map_err(|source| PartError {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// The columns that reports read.

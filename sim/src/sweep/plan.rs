@@ -6,6 +6,7 @@ use std::str::FromStr;
 use smartnodes_scenarios::{Scenario, ScenarioError, library};
 
 use crate::variant::Variant;
+use crate::vocabulary::vocabulary;
 
 /// Seeds from one number up to, and without, another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,9 @@ pub fn jobs(
     } else {
         scenarios.push((path.to_owned(), Scenario::load(path)?));
     }
+    for (path, _) in &scenarios {
+        check_names(path)?;
+    }
     let mut sides = Vec::new();
     for (path, scenario) in scenarios {
         // Beyond a limit it is the adversaries who must be seen to break what they can.
@@ -161,6 +165,20 @@ pub fn jobs(
         })
     });
     Ok(jobs.collect())
+}
+
+/// Refuses a scenario that names what there is not, before the first run of many.
+fn check_names(path: &Path) -> Result<(), ScenarioError> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "scenario files are read before a run starts, from the real disk"
+    )]
+    let read = std::fs::read_to_string(path);
+    let text = read.map_err(|source| ScenarioError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    vocabulary().check(&path.display().to_string(), &text)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use smartnodes_node::identity::Identity;
 use smartnodes_scenarios::{FaultKind, HostName, Role, Scenario, SwarmKind};
 use tokio::sync::watch;
 
-use super::{BEFORE_START_S, CHAIN_ID, GAS_MONEY, WorldError, wallet};
+use super::{BLOCKS_BEFORE_START, CHAIN_ID, GAS_MONEY, WorldError, wallet};
 use crate::acts::stakes::Stakes;
 use crate::chain_host::{ChainHost, Sight};
 use crate::draw;
@@ -51,9 +51,10 @@ pub(super) fn chain(
         .chain(crowds.map(|identity| identity.address()))
         .chain([deployer.address()]);
     let age = scenario.chain.starts_at.as_secs();
+    let before_start = BLOCKS_BEFORE_START * scenario.chain.block_time.as_secs();
     let config = ChainConfig {
         chain_id: CHAIN_ID,
-        start_timestamp: start.saturating_sub(BEFORE_START_S + age),
+        start_timestamp: start.saturating_sub(before_start + age),
         block_time_seconds: scenario.chain.block_time.as_secs(),
         balances: wallets
             .map(|wallet| (wallet, U256::from(GAS_MONEY)))
@@ -91,9 +92,13 @@ pub(super) fn chain(
     let deployment = deploy_plan_in_process(&mut chain, &deployer, &plan)
         .map_err(|error| deploy_error(&error))?;
     let deployed = chain.block_number();
+    debug_assert!(
+        deployed < BLOCKS_BEFORE_START,
+        "the deployment takes {deployed} blocks"
+    );
     if age > 0 {
         // Blocks of that time would hold nothing.
-        let before = start.saturating_sub(BEFORE_START_S);
+        let before = start.saturating_sub(before_start);
         chain.mine(before).map_err(|error| chain_error(&error))?;
     }
     chain

@@ -185,6 +185,9 @@ impl Service {
             Command::Find { key, answer } => self.find(key, answer),
             Command::Keep { offer } => self.keep(*offer),
             Command::Provide { key } => self.provide(key),
+            Command::StopProviding { key } => {
+                self.swarm.behaviour_mut().kad.stop_providing(&key);
+            }
             Command::Providers { key, answer } => self.find_providers(key, answer),
             Command::Dial { peer, addresses } => self.dial(peer, addresses),
             Command::Peers { answer } => {

@@ -1,6 +1,8 @@
 //! From receipts to executed updates: what a voter accepts, what a reorganisation gives back, and that nothing is paid
 //! twice or lost.
 
+#[cfg(not(madsim))]
+mod belief;
 mod carry;
 #[cfg(not(madsim))]
 mod collect;

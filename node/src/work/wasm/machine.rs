@@ -8,6 +8,7 @@ use wasmi::{
 };
 
 use super::{Fault, OUTPUT_BYTES_MAX, Outcome, Wasm, WasmError, WasmRun, check_limits};
+use crate::failpoint::fail_point;
 
 /// Fuel used before other tasks of the runtime get their turn: about a millisecond.
 pub(super) const FUEL_PER_TURN: u64 = 400_000;
@@ -209,6 +210,7 @@ impl Machine {
                 TypedResumableCall::Finished(results) => return Ok(results),
                 TypedResumableCall::OutOfFuel(call) => {
                     self.give(call.required_fuel())?;
+                    fail_point!("wasm", "turn");
                     tokio::task::yield_now().await;
                     state = call.resume(&mut self.store)?;
                 }

@@ -189,7 +189,10 @@ impl Impostor<'_> {
     /// Asks a validator for receipts.
     async fn spy(&self, victim: &Victim) {
         self.stand.deeds.did("asks for receipts");
-        let answer = self.network.request(victim.peer, Request::ReceiptIds).await;
+        let answer = self
+            .network
+            .request(victim.peer, Request::ReceiptIds { after: B256::ZERO })
+            .await;
         if let Ok(Response::ReceiptIds(_)) = answer {
             self.stand.deeds.gained("the receipts of a validator");
         }

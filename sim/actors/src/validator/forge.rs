@@ -49,7 +49,7 @@ impl Cheat {
     }
 
     /// A worker and a user that nobody knows.
-    fn keys(&self) -> [Option<PrivateKeySigner>; 2] {
+    pub(super) fn keys(&self) -> [Option<PrivateKeySigner>; 2] {
         [b"worker".as_slice(), b"user"].map(|what| {
             let secret = keccak256([self.group.secret.as_slice(), what].concat());
             PrivateKeySigner::from_bytes(&secret).ok()

@@ -11,7 +11,7 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{SolCall, SolEvent};
 use alloy::transports::{RpcError, TransportError};
-use smartnodes_evm::bindings::SmartnodesCoordinator as Coordinator;
+use smartnodes_evm::bindings::{SmartnodesCoordinator as Coordinator, SmartnodesCore as Core};
 use smartnodes_node::node::NodeParts;
 use tokio::time::sleep;
 
@@ -48,6 +48,21 @@ impl Hand {
         })
     }
 
+    /// The same endpoint with another wallet.
+    pub(super) fn of(&self, wallet: PrivateKeySigner) -> Hand {
+        Hand {
+            rpc: self.rpc.clone(),
+            wallet,
+            chain_id: self.chain_id,
+        }
+    }
+
+    /// Gives ETH wei away, and waits for the block.
+    pub(super) async fn give(&self, to: Address, wei: U256) -> Result<(), Refused> {
+        let sent = self.send(to, Bytes::new(), wei).await;
+        self.included(sent.map_err(|_| Refused::ByEndpoint)?).await
+    }
+
     /// Calls a contract, and waits for the block.
     pub(super) async fn call(&self, to: Address, input: Vec<u8>) -> Result<(), Refused> {
         let refused = |error: TransportError| match error {
@@ -60,10 +75,12 @@ impl Hand {
             .to(to)
             .input(TransactionInput::new(input.clone()));
         self.rpc.call(request).await.map_err(refused)?;
-        let hash = self
-            .send(to, input)
-            .await
-            .map_err(|_| Refused::ByEndpoint)?;
+        let sent = self.send(to, input, U256::ZERO).await;
+        self.included(sent.map_err(|_| Refused::ByEndpoint)?).await
+    }
+
+    /// Waits for a transaction's block.
+    async fn included(&self, hash: B256) -> Result<(), Refused> {
         for _ in 0..LOOKS {
             sleep(LOOK).await;
             if let Ok(Some(receipt)) = self.rpc.get_transaction_receipt(hash).await {
@@ -98,7 +115,18 @@ impl Hand {
         Some(sealed.drawBlock.saturating_to())
     }
 
-    async fn send(&self, to: Address, input: Bytes) -> Result<B256, TransportError> {
+    /// The ids of all jobs that were ever requested.
+    pub(super) async fn jobs(&self, core: Address) -> Option<Vec<B256>> {
+        let requested = Filter::new()
+            .address(core)
+            .event_signature(Core::JobCreated::SIGNATURE_HASH)
+            .from_block(0);
+        let logs = self.rpc.get_logs(&requested).await.ok()?;
+        let ids = logs.iter().filter_map(|log| log.topics().get(1).copied());
+        Some(ids.collect())
+    }
+
+    async fn send(&self, to: Address, input: Bytes, value: U256) -> Result<B256, TransportError> {
         let fees = self.rpc.estimate_eip1559_fees().await?;
         let from = self.wallet.address();
         let transaction = TxEip1559 {
@@ -108,7 +136,7 @@ impl Hand {
             max_fee_per_gas: fees.max_fee_per_gas,
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
             to: TxKind::Call(to),
-            value: U256::ZERO,
+            value,
             access_list: Default::default(),
             input,
         };

@@ -37,6 +37,8 @@ pub(super) struct Made {
     pub(super) shown_late: Option<SignedPayload>,
     /// Another hash for the same round.
     pub(super) other: Option<B256>,
+    /// What was shown late came too late for anybody to have had it before.
+    pub(super) came_late: bool,
     /// It has tried to vote twice.
     pub(super) voted_again: bool,
     /// Another payload under the same hash, which it does not yield.
@@ -60,21 +62,50 @@ impl Cheat {
             _ => (self.aggregate(status, |_, _| true)?, false),
         };
         let domain = &self.validator.ctx.domain;
+        // An update of nothing is what anybody makes, and nobody misses.
+        let needs_work = [
+            ValidatorMisdeed::Withholding,
+            ValidatorMisdeed::Late,
+            ValidatorMisdeed::Swapping,
+        ];
+        if payload.workers.is_empty() && needs_work.contains(&self.misdeed) {
+            return Ok(None);
+        }
         match self.misdeed {
             ValidatorMisdeed::Colluding
             | ValidatorMisdeed::Withholding
             | ValidatorMisdeed::Returning => {
-                let account = Address::from_word(keccak256(self.group.secret));
+                let [Some(account), _] = self.invented() else {
+                    return Ok(None);
+                };
                 let mut workers: BTreeMap<Address, u128> = payload.workers.into_iter().collect();
                 workers.insert(account, LOOT);
                 payload.workers = workers.into_iter().collect();
                 is_false = true;
             }
             ValidatorMisdeed::Expelling => {
-                let Some(victim) = self.victim().await? else {
+                // Once it is rid of all of them there is nothing wrong with what it proposes.
+                if let Some(victim) = self.victim().await? {
+                    payload.validators_to_remove = vec![victim];
+                    is_false = true;
+                }
+            }
+            ValidatorMisdeed::Swapping => {
+                let [Some(account), _] = self.invented() else {
                     return Ok(None);
                 };
-                payload.validators_to_remove = vec![victim];
+                swap(&mut payload.workers, account, status.round);
+                is_false = true;
+            }
+            ValidatorMisdeed::Padding => {
+                let undone = self.undone_jobs(&payload.jobs).await;
+                if undone.is_empty() {
+                    return Ok(None);
+                }
+                let twice = payload.jobs.clone();
+                payload.jobs.extend(twice);
+                payload.jobs.extend(undone);
+                payload.jobs.push(self.group.secret);
                 is_false = true;
             }
             _ => {}
@@ -125,6 +156,7 @@ impl Cheat {
             shown_at_once,
             shown_late,
             other,
+            came_late: false,
             voted_again: false,
             other_payload,
         }))
@@ -231,6 +263,19 @@ impl Cheat {
         Ok((payload, is_false))
     }
 
+    /// Jobs on chain that an update with `done` does not complete: nobody has done them, or they are complete already.
+    async fn undone_jobs(&self, done: &[B256]) -> Vec<B256> {
+        let core = self.validator.ctx.chain.deployment().core;
+        let known = match &self.hand {
+            Some(hand) => hand.jobs(core).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        known
+            .into_iter()
+            .filter(|job| !done.contains(job))
+            .collect()
+    }
+
     /// An honest validator that the group wants to be rid of.
     async fn victim(&self) -> Result<Option<Address>, RoundError> {
         let validators = self.validator.ctx.chain.validators().await?;
@@ -242,5 +287,45 @@ impl Cheat {
     pub(super) fn is_own_challenge(&self, receipt: &Receipt) -> bool {
         receipt.validator == self.validator.ctx.address()
             && matches!(receipt.work, Work::Challenge(_))
+    }
+}
+
+/// Gives two workers each other's capacity; in every second round, and where all have the same, puts an account in the
+/// place of the first one. The total stays as it is.
+fn swap(workers: &mut [(Address, u128)], account: Address, round: u64) {
+    let Some((_, first)) = workers.first().copied() else {
+        return;
+    };
+    match workers.iter().position(|(_, capacity)| *capacity != first) {
+        Some(other) if round % 2 == 1 => {
+            let theirs = std::mem::replace(&mut workers[other].1, first);
+            workers[0].1 = theirs;
+        }
+        _ => {
+            workers[0].0 = account;
+            workers.sort_unstable();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_swapped_and_the_total_stays() {
+        let [one, other, third, account] = [1, 2, 3, 9].map(Address::repeat_byte);
+        let swapped = |workers: &[(Address, u128)], round| {
+            let mut workers = workers.to_vec();
+            swap(&mut workers, account, round);
+            workers
+        };
+        let workers = [(one, 5), (other, 5), (third, 7)];
+        assert_eq!(swapped(&workers, 1), [(one, 7), (other, 5), (third, 5)]);
+        let renamed = [(other, 5), (third, 7), (account, 5)];
+        assert_eq!(swapped(&workers, 2), renamed);
+        let same = [(one, 5), (other, 5)];
+        assert_eq!(swapped(&same, 1), [(other, 5), (account, 5)]);
+        assert_eq!(swapped(&[], 1), []);
     }
 }

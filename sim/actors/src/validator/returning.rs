@@ -46,9 +46,9 @@ impl Cheat {
             }
             info!(act = "left-and-returned", round, %proposal, "misdeed");
             match self.vote_by_hand(hand, wanted).await {
-                Ok(()) => info!(act = "second-taken", what = "vote", round, %proposal, "misdeed"),
+                Ok(()) => info!(act = "second-vote-taken", round, %proposal, "misdeed"),
                 Err(Refused::ByContract) => {
-                    info!(act = "second-refused", what = "vote", round, %proposal, "misdeed");
+                    info!(act = "second-vote-refused", round, %proposal, "misdeed");
                     return Ok(());
                 }
                 Err(Refused::ByEndpoint) => return Ok(()),

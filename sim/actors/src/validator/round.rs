@@ -8,7 +8,7 @@ use smartnodes_node::chain::{ChainError, Intent, Proposal, RoundPhase, RoundStat
 use smartnodes_node::p2p::records::Record;
 use smartnodes_node::round::driver::RoundError;
 use smartnodes_node::round::payloads::{Found, find_payload};
-use smartnodes_node::round::settle::catch_up;
+use smartnodes_node::round::settle::{catch_up, distribution_payload};
 use smartnodes_node::round::timing::Timing;
 use smartnodes_node::store::Table;
 use tracing::{debug, info};
@@ -49,6 +49,8 @@ impl Cheat {
         match status.phase {
             RoundPhase::Waiting => {
                 self.prepare(&status).await?;
+                self.tell_of_late(&status)?;
+                self.collect_loot(&status).await?;
                 let wait = ctx.clock.until(status.due_time);
                 Ok(wait.min(timing.challenge_tick).max(KEEN))
             }
@@ -67,6 +69,15 @@ impl Cheat {
                         phase = ?status.phase,
                         "misdeed"
                     );
+                }
+                // Where nobody else is left to do it; others have their turns before.
+                let patience = status.update_interval / 16;
+                let leaves_it = [ValidatorMisdeed::Silent, ValidatorMisdeed::Grinding];
+                if !leaves_it.contains(&self.misdeed)
+                    && ctx.clock.now() >= status.due_time + patience
+                {
+                    let round = status.round;
+                    ctx.chain.send(Intent::OpenRound { round }).await?;
                 }
                 Ok(KEEN)
             }
@@ -115,6 +126,13 @@ impl Cheat {
                 None => proposals.first(),
                 theirs => theirs,
             },
+            Ballot::Patient => {
+                let others = proposals.iter().find(|p| !self.is_member(p.creator));
+                others.or_else(|| {
+                    let late = |p: &&Proposal| ctx.clock.now() >= late_time(p, status);
+                    self.of_accomplices(proposals).filter(late)
+                })
+            }
         };
         // One that returns votes for its own in another way, and for others' only to be drawn.
         let choice = choice.filter(|proposal| {
@@ -139,7 +157,7 @@ impl Cheat {
                     return Ok(());
                 }
                 let again = self.send_vote(round, other).await;
-                tell_second("vote", round, other, again)?;
+                tell_second(Second::Vote, round, other, again)?;
             }
             _ => {}
         }
@@ -185,7 +203,7 @@ impl Cheat {
                 let other = self.made().as_mut().and_then(|made| made.other.take());
                 if let Some(hash) = other {
                     let again = ctx.chain.send(Intent::Propose { round, hash }).await;
-                    tell_second("proposal", round, mine, again.map(drop))?;
+                    tell_second(Second::Proposal, round, mine, again.map(drop))?;
                 }
             }
             return Ok(());
@@ -197,6 +215,10 @@ impl Cheat {
         let any_may = now >= status.opened_at + status.update_interval / 4;
         // Nothing is spoilt by a proposal beside none that has votes.
         if self.misdeed == ValidatorMisdeed::Griefing && proposals.iter().all(|p| p.votes == 0) {
+            return Ok(());
+        }
+        // What is to compete with another proposal comes after it.
+        if self.misdeed == ValidatorMisdeed::Duplicating && proposals.is_empty() {
             return Ok(());
         }
         if accomplice || now >= late || (!any_may && !ctx.chain.proposers().await?.contains(&me)) {
@@ -221,6 +243,7 @@ impl Cheat {
                 ctx.network.put_record(&record).await;
             }
         }
+        let is_false = made.is_false;
         *self.made() = Some(made);
         ctx.chain.send(Intent::Propose { round, hash }).await?;
         // Of some, what they propose is what anybody would.
@@ -234,7 +257,8 @@ impl Cheat {
         }
         let act = match self.misdeed {
             ValidatorMisdeed::Late => "proposal-before-payload",
-            ValidatorMisdeed::Duplicating => "other-true-proposal",
+            ValidatorMisdeed::Duplicating => "rival-proposal",
+            _ if !is_false => "true-proposal",
             _ => "proposal",
         };
         info!(act, round, proposal = %hash, "misdeed");
@@ -260,18 +284,41 @@ impl Cheat {
         let Some(proposal) = proposals.iter().find(|proposal| proposal.hash == hash) else {
             return Ok(());
         };
-        // Later than the creator's turn to execute, and in time for a vote.
-        if ctx.clock.now() < proposal.created_at + status.update_interval / 8 {
+        if ctx.clock.now() < late_time(proposal, status) {
+            return Ok(());
+        }
+        // Whoever has made the same has shown it already: then there is nothing late about it.
+        let found = find_payload(&self.validator, hash, proposal.creator, status.round).await?;
+        let is_late = !matches!(found, Found::Here(_));
+        if let Some(made) = self.made().as_mut() {
+            made.shown_late = None;
+            made.came_late = is_late;
+        }
+        if !is_late {
             return Ok(());
         }
         ctx.store
             .put(Table::Payloads, hash.as_slice(), &published)?;
         let record = Record::Payload(Box::new(published));
         ctx.network.put_record(&record).await;
-        if let Some(made) = self.made().as_mut() {
-            made.shown_late = None;
-        }
         info!(act = "payload-late", round = status.round, proposal = %hash, "misdeed");
+        Ok(())
+    }
+
+    /// Tells that a proposal was executed whose payload came late: somebody has voted for it after it came, for its own group
+    /// has not the votes.
+    fn tell_of_late(&self, status: &RoundStatus) -> Result<(), RoundError> {
+        let last = status.next_distribution_id.saturating_sub(1);
+        let store = &self.validator.ctx.store;
+        let executed = distribution_payload(store, last)?.map(|p| p.body.proposal_hash);
+        let mut made = self.made();
+        let made = made.as_mut().filter(|made| made.came_late);
+        if let Some(made) = made
+            && executed == Some(made.hash)
+        {
+            made.came_late = false;
+            info!(act = "late-payload-executed", round = made.round, proposal = %made.hash, "misdeed");
+        }
         Ok(())
     }
 
@@ -332,24 +379,34 @@ impl Cheat {
     }
 }
 
+/// When a payload is late: its creator's turn to execute is over, and there is time left for votes.
+fn late_time(proposal: &Proposal, status: &RoundStatus) -> u64 {
+    proposal.created_at + status.update_interval / 8
+}
+
+/// What can be done once in a round.
+#[derive(Clone, Copy, Debug)]
+enum Second {
+    Proposal,
+    Vote,
+}
+
 /// Tells what became of a second try at what can be done once.
 fn tell_second(
-    what: &'static str,
+    what: Second,
     round: u64,
     proposal: &Proposal,
     again: Result<(), ChainError>,
 ) -> Result<(), ChainError> {
+    let act = match (what, &again) {
+        (Second::Proposal, Ok(())) => "second-proposal-taken",
+        (Second::Proposal, Err(_)) => "second-proposal-refused",
+        (Second::Vote, Ok(())) => "second-vote-taken",
+        (Second::Vote, Err(_)) => "second-vote-refused",
+    };
     match again {
-        Ok(()) => info!(act = "second-taken", what, round, proposal = %proposal.hash, "misdeed"),
-        Err(ChainError::Reverted { name, .. }) => {
-            info!(
-                act = "second-refused",
-                what,
-                round,
-                revert = name,
-                "misdeed"
-            );
-        }
+        Ok(()) => info!(act, round, proposal = %proposal.hash, "misdeed"),
+        Err(ChainError::Reverted { name, .. }) => info!(act, round, revert = name, "misdeed"),
         Err(error) => return Err(error),
     }
     Ok(())
