@@ -15,6 +15,8 @@ pub struct Act {
     pub when: ActTime,
     /// Name of the contracts' error with which the last transaction must fail; `None`: all must succeed.
     pub reverts: Option<String>,
+    /// What it waits for may never happen: then the run ends without it.
+    pub may_miss: bool,
     /// Only beyond the scenario's limit.
     pub beyond_limit: bool,
 }

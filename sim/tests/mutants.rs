@@ -51,6 +51,8 @@ struct Mutant {
     breaks: String,
     /// Files of the library, without their ending.
     scenarios: Vec<String>,
+    /// Why no run can tell the difference: something else of the product holds.
+    survives: Option<String>,
     change: Vec<Change>,
 }
 
@@ -155,8 +157,10 @@ fn a_sweep_finds_every_mutant() {
             "{}: {seen} of {runs} runs {invariants:?} ({})",
             mutant.name, mutant.breaks
         );
-        if seen == 0 {
-            survivors.push(mutant.name.as_str());
+        match &mutant.survives {
+            Some(why) => println!("{} is expected to survive: {why}", mutant.name),
+            None if seen == 0 => survivors.push(mutant.name.as_str()),
+            None => {}
         }
     }
     assert!(survivors.is_empty(), "not found: {survivors:?}");

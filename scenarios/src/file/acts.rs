@@ -31,6 +31,9 @@ pub(super) struct ActTable {
     after_update: Option<Spot<u64>>,
     /// The contracts' error with which its last transaction must fail, such as "Token__RewardsAlreadyClaimed".
     pub(super) reverts: Option<Spot<String>>,
+    /// What it waits for may never happen: then the run ends without it.
+    #[serde(default)]
+    may_miss: bool,
     /// It is done only beyond the scenario's limit, where a run goes on there.
     #[serde(default)]
     beyond_limit: bool,
@@ -139,6 +142,7 @@ impl Check<'_> {
             kind: self.act_kind(spot, by, scenario)?,
             when: self.act_time(spot, scenario)?,
             reverts: table.reverts.as_ref().map(|error| error.as_ref().clone()),
+            may_miss: table.may_miss,
             beyond_limit: table.beyond_limit,
         })
     }

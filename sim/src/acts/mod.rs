@@ -167,7 +167,9 @@ impl Acts {
     /// What is not done yet, in words.
     pub fn open(&self) -> Vec<String> {
         let entries = self.lock();
-        let open = entries.iter().filter(|entry| entry.done.is_none());
+        let open = entries
+            .iter()
+            .filter(|entry| entry.done.is_none() && !entry.act.may_miss);
         open.map(|Entry { act, .. }| format!("{} of {} is not done", act.kind.name(), act.by))
             .collect()
     }
@@ -366,6 +368,7 @@ mod tests {
             kind: ActKind::ClaimAgain { distribution: 1 },
             when: ActTime::Next,
             reverts: reverts.map(str::to_owned),
+            may_miss: false,
             beyond_limit: false,
         }
     }

@@ -79,6 +79,8 @@ pub struct Books {
     settled_jobs: BTreeSet<B256>,
     distributions: BTreeMap<u64, Distribution>,
     settled_capacity: u128,
+    /// Something has expired that somebody could have claimed.
+    has_lapsed: bool,
     claimed_capacity: BTreeMap<Address, u128>,
     claims: u64,
     members: BTreeSet<Address>,
@@ -168,6 +170,7 @@ impl Books {
             settled_jobs: BTreeSet::new(),
             distributions: BTreeMap::new(),
             settled_capacity: 0,
+            has_lapsed: false,
             claimed_capacity: BTreeMap::new(),
             claims: 0,
             members: BTreeSet::new(),
@@ -265,6 +268,10 @@ impl Books {
     /// Workers that had done several challenges a whole round before the last update, and were never paid. (A single one
     /// may have been lost with its validator or worker.)
     pub fn unpaid(&self) -> Vec<Address> {
+        // What nobody claimed until it expired may be all that somebody had earned.
+        if self.has_lapsed {
+            return Vec::new();
+        }
         let done = self.done_before_last.iter();
         done.filter(|(worker, challenges)| {
             **challenges >= SURELY_PAID && !self.claimed_capacity.contains_key(*worker)
@@ -377,6 +384,7 @@ impl Books {
             format!("distribution {id} expires with distribution {newest}")
         });
         if let Some(distribution) = distribution {
+            self.has_lapsed |= distribution.claimed_capacity < distribution.capacity;
             distribution.expired = true;
             distribution.pool = distribution.claimed;
             distribution.pool_minted = distribution.claimed_minted;
