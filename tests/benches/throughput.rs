@@ -3,8 +3,8 @@
 //! Every job is paid (escrowed on chain beforehand, which is not measured), has one task of about a millisecond, and
 //! makes its whole way over real sockets: submitted, checked against its escrow, offered, ordered, executed, verified,
 //! stored, receipted. Its time ends when the receipt arrives by gossip. So many jobs as places are under way at once.
-//! `SMARTNODES_JOBS` sets their number; with 100,000 of them it takes the better part of an hour and shows, part by part,
-//! that the validator's memory does not grow with what it has done. Meanwhile the network holds rounds of a minute. One
+//! `SMARTNODES_JOBS` sets their number; with 100,000 of them it takes a quarter of an hour and shows, part by part, how
+//! the validator's memory grows with the receipts that it holds. Meanwhile the network holds rounds of a minute. One
 //! update settles a few hundred jobs at most (`round::payload::EXECUTION_GAS_MAX`), so that here, unlike in a network with
 //! rounds of hours, many receipts wait for one, and the oldest are given up.
 
