@@ -1,7 +1,8 @@
 //! Statements signed by a wallet: the one form in which the network believes anything.
 //!
-//! A digest covers a domain tag of the statement's type, the chain id and Core's address, then the body's CBOR
-//! encoding, so that a signature made for one chain, deployment or kind of statement is worthless for any other.
+//! A digest covers a domain tag of the statement's type, the chain id and Core's address, then the BLAKE3 hash of the body's
+//! CBOR encoding, so that a signature made for one chain, deployment or kind of statement is worthless for any other. A
+//! receipt may hold results of a MiB, for which Keccak takes more than ten times as long.
 
 use alloy::primitives::{Address, B256, Keccak256, Signature};
 use alloy::signers::SignerSync;
@@ -33,7 +34,7 @@ pub trait Statement: Serialize + DeserializeOwned {
         hasher.update([0]);
         hasher.update(domain.chain_id.to_be_bytes());
         hasher.update(domain.core);
-        hasher.update(encode(self));
+        hasher.update(blake3::hash(&encode(self)).as_bytes());
         hasher.finalize()
     }
 }

@@ -335,9 +335,7 @@ mod tests {
         };
         let output = TaskOutput {
             output: B256::repeat_byte(result),
-            proof: crate::work::TaskProof::Matmul(crate::work::matmul::Product {
-                entries: Vec::new(),
-            }),
+            proof: crate::work::matmul::Product::new(Vec::new()).into(),
         };
         let answer = signed_answer(Address::ZERO, &wallet(worker), kind, task, output);
         KeptAnswer { answer, is_false }

@@ -7,7 +7,7 @@ use super::receipt::{
     WorkResult, challenge_task,
 };
 use super::{JobError, JobRequest};
-use crate::signed::{Domain, SignatureError, Signed, encode};
+use crate::signed::{Domain, SignatureError, Signed};
 use crate::work::{Policy, Task, TaskError, TaskOutput};
 
 /// Why a receipt is not believed.
@@ -55,7 +55,7 @@ fn check_word(answer: &Answer, task: &Task, domain: &Domain) -> Result<(), Recei
             "the worker signed for another output",
         ));
     }
-    if encode(&answer.output).len() > task.result_bytes_max() {
+    if answer.output.bytes_max() > task.result_bytes_max() {
         return Err(ReceiptError::Mismatch(
             "the output is larger than the task's can be",
         ));

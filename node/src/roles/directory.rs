@@ -14,7 +14,7 @@ use crate::p2p::Offer;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::{
     ADDRESSES_MAX, JobPhase, JobRecord, NetworkRecord, NodeRecord, RECORD_LIFETIME_SECONDS, Record,
-    job_key, network_key, network_of_key, node_key,
+    job_key, network_of_key, node_key,
 };
 use crate::signed::Signed;
 use crate::work::NetworkName;
@@ -99,24 +99,12 @@ impl Context {
         nodes.max_by_key(|node| node.sequence)
     }
 
-    /// The latest record of a network.
-    pub async fn find_network(&self, name: &str) -> Option<NetworkRecord> {
-        let records = self.believed(network_key(name)).await;
-        let networks = records.into_iter().filter_map(|record| match record {
-            Record::Network(network) => Some(network.body),
-            _ => None,
-        });
-        networks.max_by_key(|network| network.sequence)
-    }
-
-    /// How a job stands, in the words of the validator that coordinates it.
-    pub async fn find_job(&self, job: B256, validator: Address) -> Option<JobRecord> {
+    /// Whether a validator says in the DHT that it coordinates a job, or did.
+    pub async fn is_coordinator(&self, validator: Address, job: B256) -> bool {
         let records = self.believed(job_key(job, validator)).await;
-        let jobs = records.into_iter().filter_map(|record| match record {
-            Record::Job(job) => Some(job.body),
-            _ => None,
-        });
-        jobs.max_by_key(|job| job.sequence)
+        records
+            .iter()
+            .any(|record| matches!(record, Record::Job(_)))
     }
 
     /// The verified node behind a wallet, whatever its role: one that is connected, or found in the DHT and dialled now.

@@ -202,7 +202,7 @@ impl User {
             .get::<(u64, JobRequest)>(Table::Jobs, &own_job_key(job))?
             .ok_or(UserError::Unknown(job))?;
         let mut worst = None;
-        for validator in self.ctx.peers_with(Role::Validator) {
+        for validator in self.who_may_know(job).await {
             match self.ask(&validator, job, &request).await {
                 Answer::Complete(results) => {
                     match self.fetch_all(job, &request, &results).await {
@@ -221,10 +221,10 @@ impl User {
         worst.map_or(Ok(None), Err)
     }
 
-    /// How far a job is, as far as the connected validators tell; `None` if none of them knows the job.
+    /// How far a job is, as far as validators tell; `None` if no one that can be reached knows the job.
     pub async fn job_status(&self, job: B256) -> Option<JobStatus> {
         let mut known = None;
-        for validator in self.ctx.peers_with(Role::Validator) {
+        for validator in self.who_may_know(job).await {
             match self.status_at(&validator, job).await {
                 Some(status @ JobStatus::Complete { .. }) => return Some(status),
                 Some(status) => known = Some(status),
@@ -234,11 +234,32 @@ impl User {
         known
     }
 
-    /// Calls a job off at every connected validator, and has its payment refunded if it has one and the contract gives it
+    /// The connected validators, and those of the others that say in the DHT that they coordinate this job, dialled now.
+    async fn who_may_know(&self, job: B256) -> Vec<Peer> {
+        let mut peers = self.ctx.peers_with(Role::Validator);
+        let validators = match self.ctx.chain.validators().await {
+            Ok(validators) => validators,
+            Err(error) => {
+                debug!(%job, %error, "only the connected validators are asked");
+                return peers;
+            }
+        };
+        for wallet in validators {
+            if peers.iter().all(|peer| peer.wallet != wallet)
+                && self.ctx.is_coordinator(wallet, job).await
+                && let Some(peer) = self.ctx.reach(wallet).await
+            {
+                peers.push(peer);
+            }
+        }
+        peers
+    }
+
+    /// Calls a job off at every validator that may know it, and has its payment refunded if it has one and the contract gives it
     /// back by now: it does so once no update can complete the job any more. `Ok(Some(time))`: not before this chain
     /// time (seconds).
     pub async fn cancel_job(&self, job: B256) -> Result<Option<u64>, ChainError> {
-        for validator in self.ctx.peers_with(Role::Validator) {
+        for validator in self.who_may_know(job).await {
             let request = Request::CancelJob { job };
             match self.ctx.network.request(validator.id, request).await {
                 Ok(Response::JobCancelled) => {

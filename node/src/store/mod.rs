@@ -38,8 +38,6 @@ pub enum Table {
     Votes,
     /// The journal of chain transactions.
     Transactions,
-    /// Capacity challenges that are under way.
-    Challenges,
     /// Records of the DHT.
     Records,
     /// Provider records of the DHT, by network.
@@ -52,13 +50,12 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 9] = [
         Table::Receipts,
         Table::Payloads,
         Table::Jobs,
         Table::Votes,
         Table::Transactions,
-        Table::Challenges,
         Table::Records,
         Table::Providers,
         Table::Bans,
@@ -73,7 +70,6 @@ impl Table {
             Table::Jobs => "jobs",
             Table::Votes => "votes",
             Table::Transactions => "transactions",
-            Table::Challenges => "challenges",
             Table::Records => "records",
             Table::Providers => "providers",
             Table::Bans => "bans",

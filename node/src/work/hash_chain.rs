@@ -39,6 +39,9 @@ const HASH_BYTES: usize = 32;
 /// Bytes of the input's hash that go into each step.
 const KEY_BYTES: usize = 16;
 
+/// Most bytes of an encoded checkpoint: 32, and a header of two.
+pub(super) const CHECKPOINT_BYTES: usize = 34;
+
 /// A chain of the task's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,9 +152,8 @@ impl Workload for HashChain {
         verify(input, self.steps, proof, seed, policy.segments.into()).await
     }
 
-    /// A checkpoint has 32 bytes and, at most, a header of two.
     fn result_bytes_max(&self) -> usize {
-        RESULT_OVERHEAD + 34 * segment_count(self.steps) as usize
+        RESULT_OVERHEAD + CHECKPOINT_BYTES * segment_count(self.steps) as usize
     }
 
     fn work_max(&self) -> u64 {

@@ -82,7 +82,20 @@ pub enum TaskProof {
 impl TaskOutput {
     /// What a worker signs for: covers output and proof.
     pub fn digest(&self) -> B256 {
-        keccak256(encode(self))
+        let proof = match &self.proof {
+            TaskProof::Matmul(product) => product.digest(),
+            proof => keccak256(encode(proof)),
+        };
+        keccak256([self.output, proof].concat())
+    }
+
+    /// Most bytes that the encoded result has.
+    pub fn bytes_max(&self) -> usize {
+        let proof = match &self.proof {
+            TaskProof::HashChain(proof) => hash_chain::CHECKPOINT_BYTES * proof.checkpoints.len(),
+            TaskProof::Wasm(_) | TaskProof::Matmul(_) => self.bytes().map_or(0, <[u8]>::len),
+        };
+        RESULT_OVERHEAD + proof
     }
 
     /// The result as bytes: the hash at the end of a chain, a module's output, a product's entries. `None` if the module
@@ -95,7 +108,7 @@ impl TaskOutput {
                 ..
             }) => Some(bytes),
             TaskProof::Wasm(_) => None,
-            TaskProof::Matmul(product) => Some(&product.entries),
+            TaskProof::Matmul(product) => Some(product.entries()),
         }
     }
 }

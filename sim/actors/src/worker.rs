@@ -12,7 +12,8 @@ use smartnodes_node::p2p::wire::{Refusal, Request, Response};
 use smartnodes_node::p2p::{BoxedTransport, Event, Network, NetworkError, P2pSettings};
 use smartnodes_node::signed::{Domain, Signed};
 use smartnodes_node::store::Store;
-use smartnodes_node::work::{NETWORKS, Task, TaskKind, TaskOutput, TaskProof};
+use smartnodes_node::work::matmul::Product;
+use smartnodes_node::work::{NETWORKS, Task, TaskKind, TaskOutput};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -216,21 +217,19 @@ impl Actor {
 
 /// A result that looks like that of the task; `None` if it cannot be done.
 async fn false_output(task: &Task) -> Option<TaskOutput> {
-    let TaskKind::Matmul(matmul) = &task.kind else {
+    if !matches!(task.kind, TaskKind::Matmul(_)) {
         return other_task(task).execute().await.ok();
-    };
-    let output = task.execute().await.ok()?;
-    let TaskProof::Matmul(mut product) = output.proof else {
-        return None;
-    };
-    let (entries, _) = product.entries.as_chunks_mut::<4>();
+    }
+    let mut bytes = task.execute().await.ok()?.bytes()?.to_vec();
+    let (entries, _) = bytes.as_chunks_mut::<4>();
     // Another one in each job.
     let [a, b, c, d, ..] = task.digest().0;
     let wrong = u32::from_be_bytes([a, b, c, d]) as usize % entries.len();
     let entry = u32::from_le_bytes(entries[wrong]);
     entries[wrong] = entry.checked_sub(1).unwrap_or(1).to_le_bytes();
+    let product = Product::new(bytes);
     Some(TaskOutput {
-        output: matmul.digest(&product),
+        output: product.digest(),
         proof: product.into(),
     })
 }

@@ -6,15 +6,18 @@ use alloy::primitives::{Address, B256, U256};
 
 use super::Tally;
 use super::draws::{Drawn, Draws};
-use super::ether::{EthHeld, Ether};
+use super::ether::Ether;
 use super::events::Seen;
 use super::settings::{Settings, approvals};
 use super::testnet::Testnet;
 use super::truth::Truth;
 
+#[path = "balances.rs"]
+mod balances;
 #[path = "rounds.rs"]
 mod rounds;
 
+pub use balances::Balances;
 use rounds::Round;
 
 /// A rule that was broken, and how.
@@ -28,25 +31,6 @@ const CLAIMABLE_UPDATES: u64 = 500;
 const SURELY_PAID: u64 = 3;
 /// Parts of a distribution, in per cent: the workers'.
 const WORKERS_PERCENT: u128 = 85;
-
-/// What the contracts say, to be compared with the books.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Balances {
-    /// The token's total supply.
-    pub supply: U256,
-    /// SNO that workers have yet to claim.
-    pub unclaimed: u128,
-    /// SNO escrowed.
-    pub escrowed: u128,
-    /// ETH escrowed.
-    pub escrowed_eth: u128,
-    /// ETH that the token's contract holds.
-    pub eth: EthHeld,
-    /// The last distribution's id.
-    pub last_distribution: U256,
-    /// Hash and votes of each proposal of the open round, in their order.
-    pub proposals: Vec<(B256, u64)>,
-}
 
 /// What the deployment fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +243,11 @@ impl Books {
         broke.unless(minted == explained, "supply", || {
             format!("minted {minted}, of which {explained} is explained")
         });
+        self.counted(broke)
+    }
+
+    /// Counts what was checked, and says what was broken.
+    fn counted(&mut self, broke: Broke) -> Vec<Broken> {
         for invariant in broke.checks {
             *self.checks.entry(invariant).or_default() += 1;
         }
@@ -537,57 +526,6 @@ impl Books {
                 });
             }
         }
-    }
-
-    /// Compares what the contracts say with the books.
-    pub fn compare(&self, balances: &Balances) -> Vec<Broken> {
-        let mut broke = Broke::default();
-        let mut equal = |invariant, what: &str, chain: U256, books: U256| {
-            broke.unless(chain == books, invariant, || {
-                format!("{what} is {chain} on chain, {books} by the logs")
-            });
-        };
-        equal("supply", "the total supply", balances.supply, self.supply);
-        let unclaimed: u128 = self
-            .distributions
-            .values()
-            .map(|d| d.pool.saturating_sub(d.claimed))
-            .sum();
-        equal(
-            "unclaimed",
-            "what is unclaimed",
-            U256::from(balances.unclaimed),
-            U256::from(unclaimed),
-        );
-        let escrow = |sno| {
-            self.open_jobs
-                .values()
-                .filter(|j| j.sno == sno)
-                .map(|j| U256::from(j.payment))
-                .sum()
-        };
-        equal(
-            "escrow",
-            "SNO in escrow",
-            U256::from(balances.escrowed),
-            escrow(true),
-        );
-        equal(
-            "escrow",
-            "ETH in escrow",
-            U256::from(balances.escrowed_eth),
-            escrow(false),
-        );
-        let ids = U256::from(self.distributions.len());
-        equal(
-            "distribution-ids-without-gaps",
-            "the last distribution",
-            balances.last_distribution,
-            ids,
-        );
-        broke.broken.extend(self.ether.compare(&balances.eth));
-        broke.broken.extend(self.compare_votes(&balances.proposals));
-        broke.broken
     }
 
     /// Capacity for which an account has been paid so far.

@@ -43,8 +43,15 @@ fn verify(
     product: &Product,
     seed: [u8; 32],
 ) -> Result<(), MatmulError> {
-    let output = work.digest(product);
+    let output = product.digest();
     block_on(work.verify(input, output, product, seed, &Policy::default()))
+}
+
+/// The same product with the lowest bit of one byte flipped.
+fn flipped(product: &Product, at: usize) -> Product {
+    let mut entries = product.entries().to_vec();
+    entries[at] ^= 1;
+    Product::new(entries)
 }
 
 fn bytes(entries: &[u32]) -> Vec<u8> {
@@ -102,7 +109,7 @@ fn the_largest_entries_do_not_overflow() {
         let input = bytes(&largest);
         let (_, product) = run(&work, &input);
         assert_eq!(
-            entries(&product.entries),
+            entries(product.entries()),
             by_definition(n, &largest[..n * n], &largest[n * n..])
         );
         assert_eq!(verify(&work, &input, &product, SEED), Ok(()));
@@ -112,8 +119,8 @@ fn the_largest_entries_do_not_overflow() {
 #[test]
 fn a_wrong_entry_of_a_product_of_512_is_caught_for_less_than_5_percent_of_the_work() {
     let work = seeded(SIZE_MAX);
-    let ((output, mut product), worked) = counted(|| run(&work, b"seed"));
-    assert_eq!(product.entries.len(), 1 << 20);
+    let ((output, product), worked) = counted(|| run(&work, b"seed"));
+    assert_eq!(product.entries().len(), 1 << 20);
     assert_eq!(worked, 512 * 512 * 512);
     assert_eq!(worked, work.work(&product));
 
@@ -125,7 +132,7 @@ fn a_wrong_entry_of_a_product_of_512_is_caught_for_less_than_5_percent_of_the_wo
     assert!(20 * verified < worked, "{verified} of {worked}");
 
     let (row, column) = (317, 42);
-    product.entries[4 * (row * 512 + column)] ^= 1;
+    let product = flipped(&product, 4 * (row * 512 + column));
     assert_eq!(
         verify(&work, b"seed", &product, SEED),
         Err(MatmulError::FalseProduct { row })
@@ -163,10 +170,8 @@ fn an_entry_of_a_product_has_one_form() {
     let work = inline(1);
     let input = bytes(&[0, 7]);
     let (_, product) = run(&work, &input);
-    assert_eq!(entries(&product.entries), [0]);
-    let other = Product {
-        entries: bytes(&[MODULUS]),
-    };
+    assert_eq!(entries(product.entries()), [0]);
+    let other = Product::new(bytes(&[MODULUS]));
     assert!(matches!(
         verify(&work, &input, &other, SEED),
         Err(MatmulError::Entry { .. })
@@ -177,8 +182,7 @@ fn an_entry_of_a_product_has_one_form() {
 fn a_product_of_another_length_or_digest_is_refused() {
     let work = seeded(8);
     let (output, product) = run(&work, b"");
-    let mut long = product.clone();
-    long.entries.push(0);
+    let long = Product::new([product.entries(), &[0]].concat());
     assert!(matches!(
         verify(&work, b"", &long, SEED),
         Err(MatmulError::Bytes { .. })
@@ -197,8 +201,8 @@ fn an_error_passes_only_where_the_vector_is_zero() {
     let n = 6;
     let input = bytes(&factors(n, b"some"));
     let work = inline(n as u16);
-    let (_, mut product) = run(&work, &input);
-    product.entries[4 * 3] ^= 1;
+    let (_, product) = run(&work, &input);
+    let product = flipped(&product, 4 * 3);
     for trial in 0..200u8 {
         let vector = random_vector([trial; 32], 0, n);
         assert_ne!(vector[3], 0, "one in 2^31");
@@ -237,7 +241,7 @@ proptest! {
         let drawn = factors(n, &seed);
         let expected = by_definition(n, &drawn[..n * n], &drawn[n * n..]);
         let (output, product) = run(&seeded(size), &seed);
-        prop_assert_eq!(entries(&product.entries), expected);
+        prop_assert_eq!(entries(product.entries()), expected);
         prop_assert_eq!(verify(&seeded(size), &seed, &product, SEED), Ok(()));
         // The same factors, sent instead of drawn.
         let (same_output, same) = run(&inline(size), &bytes(&drawn));
@@ -252,12 +256,12 @@ proptest! {
     ) {
         let work = seeded(size);
         let (_, product) = run(&work, &seed);
-        let mut changed = entries(&product.entries);
+        let mut changed = entries(product.entries());
         for (place, add) in changes {
             let place = place.index(changed.len());
             changed[place] = ((u64::from(changed[place]) + u64::from(add)) % u64::from(MODULUS)) as u32;
         }
-        let changed = Product { entries: bytes(&changed) };
+        let changed = Product::new(bytes(&changed));
         prop_assume!(changed != product);
         let is_caught = matches!(
             verify(&work, &seed, &changed, seed),
@@ -275,7 +279,7 @@ proptest! {
         seed in any::<[u8; 32]>(),
     ) {
         let work = if is_inline { inline(size) } else { seeded(size) };
-        let product = Product { entries };
+        let product = Product::new(entries);
         let _ = verify(&work, &input, &product, seed);
         let _ = block_on(work.execute(&input));
     }
