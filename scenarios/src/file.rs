@@ -11,8 +11,8 @@ use self::acts::ActTable;
 use self::endpoints::EndpointsValue;
 use self::expect::ExpectTable;
 use self::faults::FaultTable;
-use self::moment::{LastsValue, MomentValue};
 pub(crate) use self::names::check_names;
+use self::network::NetworkTable;
 use self::peers::PeerTable;
 use self::swarm::SwarmTable;
 use self::validators::{LimitTable, ValidatorTable};
@@ -21,8 +21,8 @@ use crate::error::Invalid;
 use crate::spot::Spot;
 use crate::units::Span;
 use crate::{
-    Chain, Guest, HOSTS_MAX, HostName, Job, Latency, Moment, Network, Percent, Role, Scenario,
-    ScenarioError, Sno, Transfer, USER_COLLATERAL, User, Work,
+    Chain, Guest, HOSTS_MAX, HostName, Job, Percent, Role, Scenario, ScenarioError, Sno, Transfer,
+    USER_COLLATERAL, User, Work,
 };
 
 mod acts;
@@ -32,6 +32,7 @@ mod faults;
 mod idlers;
 mod moment;
 mod names;
+mod network;
 mod peers;
 mod swarm;
 mod validators;
@@ -112,15 +113,6 @@ struct ChainTable {
     endpoints: Option<Spot<EndpointsValue>>,
 }
 
-#[derive(Deserialize, Default, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct NetworkTable {
-    /// How long a message travels.
-    latency: Option<Spot<MomentValue>>,
-    /// Chance that a message needs to be sent again.
-    loss: Option<Spot<Percent>>,
-}
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UserTable {
@@ -132,6 +124,8 @@ struct UserTable {
     /// The run may end before they had occasion to do anything wrong.
     #[serde(default)]
     may_idle: bool,
+    /// Where they are: one of the network's regions.
+    region: Option<Spot<String>>,
     #[serde(default)]
     job: Vec<JobTable>,
 }
@@ -226,7 +220,6 @@ impl Check<'_> {
             );
         }
         let chain = self.chain(&file.chain)?;
-        let network = self.network(&file.network)?;
         let (validators, validator_misdeeds) = self.validators(&file.validator)?;
         let (workers, mut misdeeds) = self.workers(&file.worker)?;
         let users = self.users(&file.user, *file.updates.as_ref())?;
@@ -247,6 +240,7 @@ impl Check<'_> {
             let message = format!("{hosts} hosts: at most {HOSTS_MAX}");
             return Err(Invalid::at(self.origin, self.text, None, message));
         }
+        let network = self.network(file)?;
         let deadline = file.deadline.as_ref().0;
         let shortest = chain
             .update_interval
@@ -344,36 +338,6 @@ impl Check<'_> {
             starts_at: self.starts_at(&table.starts_at)?,
             endpoints: self.endpoints(&table.endpoints)?,
         })
-    }
-
-    fn network(&self, table: &NetworkTable) -> Result<Network, ScenarioError> {
-        let latency = match &table.latency {
-            None => Latency {
-                min: Duration::from_millis(5),
-                max: Duration::from_millis(60),
-            },
-            Some(value) => {
-                let (min, max) = match value.as_ref().0 {
-                    Moment::Fixed(at) => (at, at),
-                    Moment::Within(from, to) => (from, to),
-                };
-                if min.is_zero() || max > Duration::from_secs(60) {
-                    return self.refuse(value.span(), "a latency lies between 1ms and 1m");
-                }
-                Latency { min, max }
-            }
-        };
-        let loss = match &table.loss {
-            None => Percent::default(),
-            Some(share) if share.as_ref().probability() > 0.9 => {
-                return self.refuse(
-                    share.span(),
-                    "more than 90% loss leaves no network; use a partition instead",
-                );
-            }
-            Some(share) => *share.as_ref(),
-        };
-        Ok(Network { latency, loss })
     }
 
     fn count(&self, count: &Spot<usize>) -> Result<usize, ScenarioError> {

@@ -91,13 +91,30 @@ pub enum Endpoints {
     Each,
 }
 
-/// Properties of every link between two hosts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Properties of the links between hosts.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// How long a message travels.
     pub latency: Latency,
     /// Chance that a message needs to be sent again.
     pub loss: Percent,
+    /// What is otherwise between two regions; a later one outranks an earlier.
+    pub links: Vec<Link>,
+}
+
+/// Properties of the links between the hosts of two regions, in both directions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// The hosts of one region.
+    pub these: BTreeSet<HostName>,
+    /// The hosts of the other, or the same ones: the links within a region.
+    pub those: BTreeSet<HostName>,
+    /// How long a message travels, if other than usual.
+    pub latency: Option<Latency>,
+    /// Chance that a message needs to be sent again, if other than usual.
+    pub loss: Option<Percent>,
+    /// Bytes for each second from one host to another, if limited.
+    pub bandwidth: Option<u64>,
 }
 
 /// A range of travel times; each message draws one, and messages of one connection stay in order.

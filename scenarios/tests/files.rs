@@ -1,5 +1,6 @@
 //! Files that are accepted, and the mistakes that are pointed out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,6 +114,84 @@ fn groups_of_one_role_are_numbered_on() {
             number: 2
         }
     );
+}
+
+#[test]
+fn the_links_of_regions_are_those_of_their_hosts() {
+    let network = r#"
+[network]
+regions = ["here", "there"]
+[[network.link]]
+between = ["here", "there"]
+latency = "80ms"
+bandwidth = "500 kB/s"
+[[network.link]]
+between = ["there", "there"]
+loss = "1%"
+
+[[validator]]
+count = 2
+region = "here"
+[[validator]]
+count = 1
+region = "there"
+
+[[worker]]
+count = 1
+region = "there"
+"#;
+    let groups = "[[validator]]\ncount = 2\n[[validator]]\ncount = 1\n\n[[worker]]\ncount = 1\n";
+    assert!(GOOD.contains(groups));
+    let with = |network: &str| Scenario::parse("regions.toml", &GOOD.replace(groups, network));
+    let scenario = with(network).expect("it is good");
+    let [between, within] = scenario.network.links.as_slice() else {
+        panic!("two links: {:?}", scenario.network.links)
+    };
+    let names = |hosts: &BTreeSet<HostName>| -> Vec<String> {
+        hosts.iter().map(HostName::to_string).collect()
+    };
+    assert_eq!(names(&between.these), ["validator-1", "validator-2"]);
+    assert_eq!(names(&between.those), ["validator-3", "worker-1"]);
+    let latency = between.latency.expect("it has one");
+    assert_eq!(latency.min, Duration::from_millis(80));
+    assert_eq!((between.bandwidth, between.loss), (Some(500_000), None));
+    assert_eq!(within.these, within.those);
+    assert_eq!(names(&within.these), ["validator-3", "worker-1"]);
+    assert_eq!(within.loss.map(|loss| loss.probability()), Some(0.01));
+
+    let mistakes = [
+        (
+            "region = \"here\"",
+            "region = \"hier\"",
+            "the network's regions are here, there",
+        ),
+        (
+            "[\"here\", \"there\"]\n[[",
+            "[]\n[[",
+            "there are no regions: add",
+        ),
+        (
+            "between = [\"there\", ",
+            "between = [\"where\", ",
+            "the network's regions are",
+        ),
+        ("loss = \"1%\"", "", "what is otherwise there?"),
+        ("loss = \"1%\"", "loss = \"95%\"", "more than 90% loss"),
+        (
+            "latency = \"80ms\"",
+            "latency = \"2m\"",
+            "between 1ms and 1m",
+        ),
+    ];
+    for (from, to, expected) in mistakes {
+        assert!(network.contains(from), "{from}");
+        match with(&network.replacen(from, to, 1)) {
+            Err(ScenarioError::Invalid(e)) => {
+                assert!(e.message.contains(expected), "{from} {to}: {}", e.message);
+            }
+            other => panic!("{to:?} instead of {from:?} gave {other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ use crate::faults::{self, Faults, Stage, Struck, Target};
 use crate::host::Host;
 use crate::host::cheats::{Cheating, Victims, crowd_of};
 use crate::limit;
-use crate::net::Net;
+use crate::net::{Effect, Net, Rule};
 use crate::oracle::draws::Drawn;
 use crate::oracle::hostile::{Acted, Hostile};
 use crate::oracle::isolation::Isolation;
@@ -181,7 +181,20 @@ pub async fn live(
         violations,
     )?;
     let oracle = Arc::new(Mutex::new(oracle));
-    let net = Net::start(scenario.network);
+    let net = Net::start(scenario.network.latency, scenario.network.loss);
+    for link in &scenario.network.links {
+        net.add_rule(Rule {
+            these: link.these.iter().copied().map(address).collect(),
+            those: link.those.iter().copied().map(address).collect(),
+            out: true,
+            back: true,
+            effect: Effect::Shape {
+                latency: link.latency,
+                loss: link.loss.map(|loss| loss.probability()),
+                bandwidth: link.bandwidth,
+            },
+        });
+    }
     let (opened, rounds) = watch::channel(0);
     let (executed, updates) = watch::channel(0);
     let endpoint = Endpoint::new(CHAIN.0, CHAIN.1.into(), net.clone(), trace.clone());

@@ -20,7 +20,7 @@ use libp2p::swarm::{Config as SwarmConfig, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, ping, yamux};
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use smartnodes_evm::chain::{Chain, ChainConfig};
-use smartnodes_scenarios::{Latency, Network, Percent};
+use smartnodes_scenarios::{Latency, Percent};
 use smartnodes_sim::chain_host::{ChainHost, RPC_PORT};
 use smartnodes_sim::net::{Effect, Net, Rule};
 use smartnodes_sim::rpc_transport::WireRpc;
@@ -45,7 +45,7 @@ fn lab(loss: u8, trace: &Trace) -> Lab {
     };
     let loss = Percent::from_whole(loss);
     Lab {
-        net: Net::start(Network { latency, loss }),
+        net: Net::start(latency, loss),
         trace: trace.clone(),
     }
 }

@@ -10,8 +10,8 @@ use super::{Check, LastsValue, MomentValue};
 use crate::spot::Spot;
 use crate::units::{Rate, Span};
 use crate::{
-    Direction, Fault, FaultKind, Latency, Moment, PartitionStyle, Percent, Role, Scenario,
-    ScenarioError, Unsynced, Victim, When,
+    Direction, Fault, FaultKind, Moment, PartitionStyle, Percent, Role, Scenario, ScenarioError,
+    Unsynced, Victim, When,
 };
 
 /// Most restarts of one restart loop.
@@ -562,24 +562,10 @@ impl Check<'_> {
         against: Vec<Victim>,
     ) -> Result<FaultKind, ScenarioError> {
         let table = spot.as_ref();
-        let latency = table.latency.as_ref().map(|value| {
-            let (min, max) = match value.as_ref().0 {
-                Moment::Fixed(at) => (at, at),
-                Moment::Within(from, to) => (from, to),
-            };
-            Latency { min, max }
-        });
-        let loss = table.loss.as_ref().map(|share| *share.as_ref());
-        if let Some(share) = table
-            .loss
-            .as_ref()
-            .filter(|s| s.as_ref().probability() > 0.9)
-        {
-            return self.refuse(
-                share.span(),
-                "more than 90% loss leaves no link; use a partition instead",
-            );
-        }
+        let latency = table.latency.as_ref();
+        let latency = latency.map(|value| self.latency(value)).transpose()?;
+        let loss = table.loss.as_ref();
+        let loss = loss.map(|share| self.loss(share)).transpose()?;
         let bandwidth = table.bandwidth.as_ref().map(|rate| rate.as_ref().0);
         if latency.is_none() && loss.is_none() && bandwidth.is_none() {
             return self.refuse(

@@ -21,6 +21,8 @@ pub(super) struct WorkerTable {
     /// The run may end before they had occasion to do anything wrong.
     #[serde(default)]
     pub(super) may_idle: bool,
+    /// Where they are: one of the network's regions.
+    pub(super) region: Option<Spot<String>>,
 }
 
 fn worker_behaviours(_: &mut SchemaGenerator) -> Schema {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use madsim::rand::Rng;
-use smartnodes_scenarios::{Latency, Network};
+use smartnodes_scenarios::{Latency, Percent};
 
 /// Wait before a lost message is sent again the first time; it doubles each time, as TCP's does.
 const RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
@@ -59,7 +59,8 @@ pub(super) enum Fate {
 /// All links of a run.
 #[derive(Debug)]
 pub(super) struct Links {
-    usual: Network,
+    latency: Latency,
+    loss: Percent,
     rules: BTreeMap<u64, (Rule, u64)>,
     added: u64,
     /// Until when a link of limited bandwidth is busy with what was sent before.
@@ -74,9 +75,10 @@ impl Rule {
 }
 
 impl Links {
-    pub(super) fn new(usual: Network) -> Links {
+    pub(super) fn new(latency: Latency, loss: Percent) -> Links {
         Links {
-            usual,
+            latency,
+            loss,
             rules: BTreeMap::new(),
             added: 0,
             busy: BTreeMap::new(),
@@ -109,7 +111,7 @@ impl Links {
 
     /// What becomes of a message of so many bytes that is sent at `now`.
     pub(super) fn fate(&mut self, from: IpAddr, to: IpAddr, bytes: usize, now: Duration) -> Fate {
-        let (mut latency, mut loss) = (self.usual.latency, self.usual.loss.probability());
+        let (mut latency, mut loss) = (self.latency, self.loss.probability());
         let mut bandwidth = None;
         let mut closed = None;
         for (rule, touched) in self.rules.values_mut() {

@@ -21,9 +21,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use smartnodes_scenarios::Network;
+use smartnodes_scenarios::{Latency, Percent};
 use tokio::sync::{Notify, oneshot};
 
+use self::links::Links;
 use self::state::{Packet, State};
 use crate::trace::Trace;
 
@@ -52,10 +53,11 @@ impl std::fmt::Debug for Net {
 }
 
 impl Net {
-    /// A network whose links are as `usual` says. Its courier belongs to the host that calls, which must not end.
-    pub fn start(usual: Network) -> Net {
+    /// A network in which messages usually travel for so long, and get lost so often. Its courier belongs to the host that
+    /// calls, which must not end.
+    pub fn start(latency: Latency, loss: Percent) -> Net {
         let net = Net(Arc::new(Shared {
-            state: Mutex::new(State::new(usual)),
+            state: Mutex::new(State::new(Links::new(latency, loss))),
             sooner: Notify::new(),
         }));
         tokio::spawn(net.clone().courier());

@@ -7,7 +7,6 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use madsim::rand::Rng;
-use smartnodes_scenarios::Network;
 use tokio::sync::oneshot;
 
 use super::End;
@@ -157,9 +156,9 @@ fn other(end: End) -> End {
 }
 
 impl State {
-    pub(super) fn new(usual: Network) -> State {
+    pub(super) fn new(links: Links) -> State {
         State {
-            links: Links::new(usual),
+            links,
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             agenda: BTreeMap::new(),
