@@ -510,3 +510,37 @@ async fn execute(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::rows::{config, damages, overwrite, rows_of};
+
+    #[test]
+    fn a_damaged_vote_is_read_or_refused_and_is_never_taken_for_none() {
+        const ROUND: u64 = 3;
+        let written = Vote {
+            number: 1,
+            hash: B256::repeat_byte(7),
+            distribution_id: 2,
+        };
+        let store = Store::in_memory().expect("opens");
+        let key = vote_key(ROUND);
+        store.put(Table::Votes, &key, &written).expect("stored");
+        let rows = rows_of(&store);
+        assert_eq!(rows.len(), 1);
+        proptest!(config(), |(damages in damages())| {
+            let store = Store::in_memory().expect("opens");
+            let left = overwrite(&store, &rows, &damages);
+            let is_there = left.iter().any(|(_, damaged, _)| *damaged == key);
+            match store.get::<Vote>(Table::Votes, &key) {
+                // A second vote in the round could follow.
+                Ok(None) => prop_assert!(!is_there),
+                Ok(Some(_)) | Err(_) => prop_assert!(is_there),
+            }
+        });
+    }
+}
