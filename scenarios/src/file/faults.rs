@@ -6,7 +6,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{Check, LastsValue, MomentValue};
+use super::Check;
+use super::moment::{LastsValue, MomentValue};
 use crate::spot::Spot;
 use crate::units::{Rate, Span};
 use crate::{
