@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
+use image::Image;
+
+mod image;
+
 /// Largest image in bytes; a simulated host that needs more is at fault.
 const CAPACITY_BYTES_MAX: u64 = 1 << 30;
 
@@ -20,9 +24,9 @@ pub struct SimDisk(Arc<Mutex<Images>>);
 #[derive(Debug, Default)]
 struct Images {
     /// What a crash leaves.
-    durable: Vec<u8>,
+    durable: Image,
     /// What the process sees.
-    volatile: Vec<u8>,
+    volatile: Image,
     /// Where the two may differ, besides their lengths.
     unsynced: Vec<Range<usize>>,
     /// Writes and changes of length since the last sync.
@@ -110,7 +114,7 @@ impl SimDisk {
             ..
         } = &mut *images;
         if volatile.len() > durable.len() && kept() {
-            durable.resize(volatile.len(), 0);
+            durable.resize(volatile.len());
         }
         for range in unsynced.iter() {
             let end = range.end.min(durable.len()).min(volatile.len());
@@ -118,15 +122,18 @@ impl SimDisk {
             while at < end {
                 let sector_end = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
                 if kept() {
-                    durable[at..sector_end].copy_from_slice(&volatile[at..sector_end]);
+                    let mut sector = [0; SECTOR_BYTES];
+                    let sector = &mut sector[..sector_end - at];
+                    // Both are that long.
+                    let _ = volatile.read(at, sector);
+                    let _ = durable.write(at, sector);
                 }
                 at = sector_end;
             }
         }
-        volatile.resize(durable.len(), 0);
+        volatile.resize(durable.len());
         for range in unsynced.drain(..) {
-            let range = range.start.min(durable.len())..range.end.min(durable.len());
-            volatile[range.clone()].copy_from_slice(&durable[range]);
+            volatile.share(&range, durable);
         }
         let lost = std::mem::take(&mut images.unsynced_operations);
         images.usage.lost += lost;
@@ -140,19 +147,15 @@ impl SimDisk {
         let Images {
             durable, volatile, ..
         } = &mut *images;
-        let written: Vec<usize> = (0..durable.len())
-            .step_by(SECTOR_BYTES)
-            .filter(|at| {
-                let end = (at + SECTOR_BYTES).min(durable.len());
-                durable[*at..end].iter().any(|byte| *byte != 0)
-            })
-            .collect();
+        let written = durable.written(SECTOR_BYTES);
         let start = *written.get(usize::try_from(draw(written.len().max(1) as u64)).ok()?)?;
         let bytes = SECTOR_BYTES.min(durable.len() - start);
         let bit = usize::try_from(draw(bytes as u64 * 8)).ok()?;
         let at = start + bit / 8;
         for image in [durable, volatile] {
-            *image.get_mut(at)? ^= 1 << (bit % 8);
+            let mut byte = [0];
+            image.read(at, &mut byte)?;
+            image.write(at, &[byte[0] ^ 1 << (bit % 8)])?;
         }
         images.damaged = true;
         Some(at as u64 * 8 + bit as u64 % 8)
@@ -253,13 +256,9 @@ impl StorageBackend for DiskHandle {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let images = self.images()?;
-        let bytes = images.volatile.get(range(offset, out.len())?);
-        out.copy_from_slice(
-            bytes
-                .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "read beyond the image"))?,
-        );
-        Ok(())
+        let Range { start, .. } = range(offset, out.len())?;
+        let read = self.images()?.volatile.read(start, out);
+        read.ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "read beyond the image"))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -267,7 +266,7 @@ impl StorageBackend for DiskHandle {
         let mut images = self.images()?;
         images.check_space()?;
         let before = images.volatile.len();
-        images.volatile.resize(end, 0);
+        images.volatile.resize(end);
         // What was cut off and grown again is zero now, whatever the durable image holds there.
         images.unsynced.push(before.min(end)..before.max(end));
         images.unsynced_operations += 1;
@@ -293,10 +292,9 @@ impl StorageBackend for DiskHandle {
             unsynced,
             ..
         } = &mut *images;
-        durable.resize(volatile.len(), 0);
+        durable.resize(volatile.len());
         for range in unsynced.drain(..) {
-            let range = range.start.min(volatile.len())..range.end.min(volatile.len());
-            durable[range.clone()].copy_from_slice(&volatile[range]);
+            durable.share(&range, volatile);
         }
         images.unsynced_operations = 0;
         images.usage.syncs += 1;
@@ -307,10 +305,9 @@ impl StorageBackend for DiskHandle {
         let range = range(offset, data.len())?;
         let mut images = self.images()?;
         images.check_space()?;
-        let place = images.volatile.get_mut(range.clone());
-        let place = place
+        let written = images.volatile.write(range.start, data);
+        written
             .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "write beyond the image"))?;
-        place.copy_from_slice(data);
         images.unsynced.push(range);
         images.unsynced_operations += 1;
         images.usage.writes += 1;
