@@ -1,6 +1,7 @@
 //! Composition of the swarm: which behaviours, with which limits.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::time::Duration;
 
 use alloy::primitives::keccak256;
@@ -52,6 +53,11 @@ const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Replication factor of records: all nodes in a small network.
 const REPLICATION: NonZeroUsize = NonZeroUsize::new(20).expect("not zero");
+
+/// Seconds after which a node hands the records that it keeps to the nodes that are closest to them. Who does so first spares
+/// the others the trouble: they pass over what they have just been sent. So nodes that started together, as after a power
+/// cut, must not all wait equally long, or each of them would send everything to all.
+const REPLICATE_AFTER_SECONDS: Range<u64> = 3_600..2 * 3_600;
 
 /// How chatty the network is. The defaults let a network idle cheaply over 8-hour rounds.
 #[derive(Clone, Debug)]
@@ -190,6 +196,9 @@ fn kademlia(
         // Nothing is kept before it is verified (`service`).
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_max_packet_size(RECORD_BYTES_MAX + 16 * 1024)
+        .set_replication_interval(Some(Duration::from_secs(rand::random_range(
+            REPLICATE_AFTER_SECONDS,
+        ))))
         .set_periodic_bootstrap_interval(Some(IDLE_TIMEOUT));
     let mut kad = kad::Behaviour::with_config(identity.peer_id(), keeper, config);
     kad.set_mode(Some(kad::Mode::Server));
