@@ -42,11 +42,14 @@ pub enum ValidatorMisdeed {
     Swapping,
     /// It proposes to complete jobs twice, jobs that nobody has done, and jobs that there are not.
     Padding,
+    /// It votes and proposes as it should, and tries to execute whatever has the votes before all have voted and before its
+    /// creator: fewer would share, and what the division leaves over might be the executor's.
+    DustGreedy,
 }
 
 impl ValidatorMisdeed {
     /// All, with their names in files.
-    pub const ALL: [(&str, ValidatorMisdeed); 19] = [
+    pub const ALL: [(&str, ValidatorMisdeed); 20] = [
         ("silent", ValidatorMisdeed::Silent),
         ("lazy", ValidatorMisdeed::Lazy),
         ("colluding", ValidatorMisdeed::Colluding),
@@ -66,6 +69,7 @@ impl ValidatorMisdeed {
         ("grinding", ValidatorMisdeed::Grinding),
         ("swapping", ValidatorMisdeed::Swapping),
         ("padding", ValidatorMisdeed::Padding),
+        ("dust-greedy", ValidatorMisdeed::DustGreedy),
     ];
 
     /// Its name in files.

@@ -63,6 +63,7 @@ fn actor(misdeed: ValidatorMisdeed) -> actors::ValidatorMisdeed {
         ValidatorMisdeed::Grinding => actors::ValidatorMisdeed::Grinding,
         ValidatorMisdeed::Swapping => actors::ValidatorMisdeed::Swapping,
         ValidatorMisdeed::Padding => actors::ValidatorMisdeed::Padding,
+        ValidatorMisdeed::DustGreedy => actors::ValidatorMisdeed::DustGreedy,
     }
 }
 

@@ -9,7 +9,7 @@ use smartnodes_scenarios::Vocabulary;
 use crate::oracle::misdeeds;
 
 /// What a violation can name, in the order of the alphabet.
-pub const INVARIANTS: [&str; 49] = [
+pub const INVARIANTS: [&str; 50] = [
     "act-has-effect",
     "approved",
     "attack-gains-nothing",
@@ -56,6 +56,7 @@ pub const INVARIANTS: [&str; 49] = [
     "transaction-once",
     "transfer-once",
     "unclaimed",
+    "voters-paid-alike",
     "votes-are-counted",
     "votes-of-the-snapshot",
     "work-is-paid",

@@ -8,6 +8,7 @@
 //! would prove nothing. A `false-proposal` names a hash for which nobody honest may vote, and comes before the proposal.
 
 mod forge;
+mod greedy;
 mod grinding;
 mod hand;
 mod lie;
@@ -76,6 +77,9 @@ pub enum ValidatorMisdeed {
     Swapping,
     /// It proposes to complete jobs twice, jobs that nobody has done, and jobs that there are not.
     Padding,
+    /// It votes and proposes as it should, and tries to execute whatever has the votes before all have voted and before its
+    /// creator: fewer would share, and what the division leaves over might be the executor's.
+    DustGreedy,
 }
 
 /// For what a cheating validator votes.

@@ -18,7 +18,7 @@ mod balances;
 mod rounds;
 
 pub use balances::Balances;
-use rounds::Round;
+use rounds::{Round, paid_alike};
 
 /// A rule that was broken, and how.
 pub type Broken = (&'static str, String);
@@ -101,7 +101,7 @@ struct Distribution {
 }
 
 /// The invariants that transactions and balances are checked for, in the order of the alphabet.
-pub const CHECKED: [&str; 17] = [
+pub const CHECKED: [&str; 18] = [
     "approved",
     "claim-is-the-share",
     "claims-within-pool",
@@ -118,6 +118,7 @@ pub const CHECKED: [&str; 17] = [
     "proposals-stay",
     "supply",
     "unclaimed",
+    "voters-paid-alike",
     "votes-of-the-snapshot",
 ];
 
@@ -136,6 +137,11 @@ impl Broke {
             self.broken.push((invariant, detail()));
         }
     }
+}
+
+/// So many per cent of a sum, rounded down.
+fn part(sum: u128, percent: u128) -> u128 {
+    sum / 100 * percent + sum % 100 * percent / 100
 }
 
 impl Books {
@@ -226,6 +232,7 @@ impl Books {
                 Seen::IntervalSet(_) | Seen::ApprovalSet(_) => self.settings.enter(event),
                 Seen::Minted(_)
                 | Seen::Burned(_)
+                | Seen::Paid { .. }
                 | Seen::ClaimCall { .. }
                 | Seen::ExecuteCall { .. } => {}
                 Seen::ValidatorAdded(_)
@@ -349,9 +356,8 @@ impl Books {
         broke.unless(pool == U256::from(expected), "emission", || {
             format!("distribution {id} has {pool}, and {emission} of emission with {payments} of payments is {expected}")
         });
-        let workers = expected / 100 * WORKERS_PERCENT + expected % 100 * WORKERS_PERCENT / 100;
-        let from_payments =
-            payments / 100 * WORKERS_PERCENT + payments % 100 * WORKERS_PERCENT / 100;
+        let workers = part(expected, WORKERS_PERCENT);
+        let from_payments = part(payments, WORKERS_PERCENT);
         let pool_minted = workers - from_payments;
         let mut distribution = Distribution {
             capacity,
@@ -483,11 +489,8 @@ impl Books {
                 format!("round {number} executes and is not open")
             }),
             Some(round) => {
-                let votes = round
-                    .votes
-                    .values()
-                    .filter(|hash| **hash == proposal)
-                    .count() as u64;
+                let voters = round.voters_of(proposal);
+                let votes = voters.len() as u64;
                 let required = approvals(round.snapshot, round.approval_percent);
                 broke.unless(votes >= required, "approved", || {
                     format!(
@@ -495,6 +498,7 @@ impl Books {
                         round.snapshot
                     )
                 });
+                paid_alike(number, &voters, seen, broke);
             }
         }
         for event in seen {

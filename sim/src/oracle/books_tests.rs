@@ -66,6 +66,12 @@ fn update(round: u64, capacity: u64, jobs: &[B256], payments: u128) -> Vec<Seen>
         pool: U256::from(pool),
     });
     seen.push(Seen::Minted(U256::from(minted)));
+    // Those of validators 1 and 2, as in most of these stories, and the treasury's.
+    for (who, percent) in [(1, 5), (2, 5), (200, 5)] {
+        let amount = U256::from(pool * percent / 100);
+        let to = account(who);
+        seen.push(Seen::Paid { to, amount });
+    }
     seen.push(Seen::Executed {
         round,
         proposal: hash(9),
@@ -134,7 +140,7 @@ fn an_honest_story_breaks_nothing() {
     assert_eq!(books.transaction(DUE, &[escrowed]), []);
     truth.submitted(hash(8), 1);
     truth.computed(hash(3), account(12), 10, Some((hash(8), 0)));
-    assert_eq!(books.transaction(DUE, &voted(2, &[(1, 9), (3, 9)])), []);
+    assert_eq!(books.transaction(DUE, &voted(2, &[(1, 9), (2, 9)])), []);
     assert_eq!(
         books.transaction(DUE, &update(2, 10, &[hash(8)], 50 * SNO)),
         []
@@ -182,6 +188,35 @@ fn an_honest_story_breaks_nothing() {
     ] {
         assert_eq!(books.compare(&wrong).len(), 1, "{wrong:?}");
     }
+}
+
+#[test]
+fn voters_that_are_not_paid_alike_and_dust_that_goes_elsewhere_are_seen() {
+    let story = |change: &dyn Fn(&mut Vec<Seen>)| {
+        let (mut books, truth) = books();
+        truth.computed(hash(1), account(11), 100, None);
+        assert_eq!(books.transaction(DUE, &voted(1, &[(1, 9), (2, 9)])), []);
+        let mut update = update(1, 100, &[], 0);
+        change(&mut update);
+        names(&books.transaction(DUE, &update)).join(" ")
+    };
+    assert_eq!(story(&|_| {}), "");
+    let first = |update: &mut Vec<Seen>| {
+        let paid = update.iter_mut().find_map(|event| match event {
+            Seen::Paid { amount, .. } => Some(amount),
+            _ => None,
+        });
+        *paid.expect("somebody is paid") += U256::ONE;
+    };
+    assert_eq!(story(&first), "voters-paid-alike");
+    let paid = |who: u8| Seen::Paid {
+        to: account(who),
+        amount: U256::ONE,
+    };
+    assert_eq!(story(&|update| update.push(paid(2))), "voters-paid-alike");
+    assert_eq!(story(&|update| update.push(paid(3))), "voters-paid-alike");
+    // The treasury may have its part in pieces.
+    assert_eq!(story(&|update| update.push(paid(200))), "");
 }
 
 #[test]

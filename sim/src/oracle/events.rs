@@ -65,6 +65,8 @@ pub enum Seen {
     Minted(U256),
     /// SNO ceased to be.
     Burned(U256),
+    /// SNO that the token's contract held was sent to somebody.
+    Paid { to: Address, amount: U256 },
     /// A distribution was made: SNO of the whole pool.
     Distributed { id: u64, pool: U256 },
     /// A distribution can no longer be claimed from.
@@ -198,6 +200,10 @@ fn token_event(log: &Log) -> Option<Seen> {
         return match (e.from, e.to) {
             (Address::ZERO, _) => Some(Seen::Minted(e.value)),
             (_, Address::ZERO) => Some(Seen::Burned(e.value)),
+            (from, to) if from == log.address => Some(Seen::Paid {
+                to,
+                amount: e.value,
+            }),
             _ => None,
         };
     }

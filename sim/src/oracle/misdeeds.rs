@@ -43,6 +43,7 @@ pub fn attack(misdeed: ValidatorMisdeed) -> &'static [&'static [&'static str]] {
             &["second-vote-refused", "second-vote-taken"],
         ],
         ValidatorMisdeed::Grinding => &[&["round-moved-on"]],
+        ValidatorMisdeed::DustGreedy => &[&["early-execution-refused", "execution-snatched"]],
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 
 use super::super::events::Seen;
 use super::super::settings::approvals;
-use super::{Books, Broke, Broken};
+use super::{Books, Broke, Broken, part};
+
+/// Part of a distribution, in per cent, of the validators that voted for it.
+const VALIDATORS_PERCENT: u128 = 10;
+/// Up to so many of them are sent what they get; more collect it.
+const PUSH_MAX: usize = 100;
 
 #[derive(Debug, Clone)]
 pub(super) struct Round {
@@ -18,6 +23,44 @@ pub(super) struct Round {
     /// In the order in which they were made. They live as long as the round.
     pub(super) proposals: Vec<B256>,
     pub(super) votes: BTreeMap<Address, B256>,
+}
+
+impl Round {
+    /// Who has voted for a proposal.
+    pub(super) fn voters_of(&self, proposal: B256) -> BTreeSet<Address> {
+        let votes = self.votes.iter();
+        votes
+            .filter(|(_, hash)| **hash == proposal)
+            .map(|(voter, _)| *voter)
+            .collect()
+    }
+}
+
+/// Checks that all who voted for the executed proposal are paid the same, once, whoever executed it, and that one account
+/// has whatever else is paid: its own part, and what is left over by rounding.
+pub(super) fn paid_alike(round: u64, voters: &BTreeSet<Address>, seen: &[Seen], broke: &mut Broke) {
+    if voters.is_empty() || voters.len() > PUSH_MAX {
+        return;
+    }
+    let pools = seen.iter().filter_map(|event| match event {
+        Seen::Distributed { pool, .. } => Some(*pool),
+        _ => None,
+    });
+    let validators = part(pools.sum::<U256>().saturating_to(), VALIDATORS_PERCENT);
+    let share = U256::from(validators / voters.len() as u128);
+    let mut paid: BTreeMap<Address, Vec<U256>> = BTreeMap::new();
+    for event in seen {
+        if let Seen::Paid { to, amount } = event {
+            paid.entry(*to).or_default().push(*amount);
+        }
+    }
+    let alike = voters
+        .iter()
+        .all(|voter| paid.get(voter) == Some(&vec![share]));
+    let others = paid.keys().filter(|to| !voters.contains(*to)).count();
+    broke.unless(alike && others <= 1, "voters-paid-alike", || {
+        format!("round {round} pays {paid:?}, and each of {voters:?} must have {share} once")
+    });
 }
 
 impl Books {
@@ -118,7 +161,7 @@ impl Books {
         let Some(round) = self.round.as_ref().filter(|_| !proposals.is_empty()) else {
             return Vec::new();
         };
-        let votes_for = |hash: &B256| round.votes.values().filter(|vote| *vote == hash).count();
+        let votes_for = |hash: &B256| round.voters_of(*hash).len();
         let counted = round.proposals.iter();
         let counted: Vec<(B256, u64)> = counted
             .map(|hash| (*hash, votes_for(hash) as u64))

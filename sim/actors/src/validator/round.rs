@@ -107,7 +107,11 @@ impl Cheat {
             if self.misdeed == ValidatorMisdeed::Returning {
                 self.vote_and_return().await?;
             }
-            self.execute(status, &proposals).await?;
+            if self.misdeed == ValidatorMisdeed::DustGreedy {
+                self.snatch(status, &proposals).await?;
+            } else {
+                self.execute(status, &proposals).await?;
+            }
         }
         Ok(())
     }
@@ -252,6 +256,7 @@ impl Cheat {
             ValidatorMisdeed::Understating
                 | ValidatorMisdeed::Overstating
                 | ValidatorMisdeed::Grinding
+                | ValidatorMisdeed::DustGreedy
         ) {
             return Ok(());
         }
