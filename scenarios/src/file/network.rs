@@ -94,7 +94,7 @@ impl Check<'_> {
         Ok(*share.as_ref())
     }
 
-    /// The hosts that are in a region, each with its name.
+    /// The hosts that are in a region, each with its name. No group is empty.
     fn placed<'a>(&self, file: &'a File) -> Result<Vec<(HostName, &'a str)>, ScenarioError> {
         type Group<'a> = (Role, usize, &'a Option<Spot<String>>);
         let validators = file.validator.iter().map(Spot::as_ref);
@@ -108,16 +108,12 @@ impl Check<'_> {
             .chain(peers.map(|group| (Role::Peer, *group.count.as_ref(), &group.region)))
             .collect();
         let mut placed = Vec::new();
-        let mut last: Option<HostName> = None;
+        let mut before = (Role::Validator, 0);
         for (role, count, region) in groups {
-            let first = last
-                .filter(|last| last.role == role)
-                .map_or(1, |last| last.number + 1);
-            if count == 0 {
-                continue;
-            }
-            let hosts = (first..first + count).map(|number| HostName { role, number });
-            last = hosts.clone().last();
+            let first = if before.0 == role { before.1 + 1 } else { 1 };
+            let last = first + count - 1;
+            before = (role, last);
+            let hosts = (first..=last).map(|number| HostName { role, number });
             if let Some(region) = region {
                 self.region(file, region)?;
                 placed.extend(hosts.map(|host| (host, region.as_ref().as_str())));
