@@ -47,7 +47,11 @@ fn engine() -> Engine {
 /// Compiles a module, and checks all that can be checked without running it.
 pub(super) fn load(wasm: &Wasm) -> Result<Module, WasmError> {
     check_limits(wasm)?;
-    let module = Module::new(&engine(), &wasm.module).map_err(|error| WasmError::Module {
+    let engine = engine();
+    // All of it before anything is compiled: the compiler trusts that no function goes on after its end.
+    let compiled =
+        Module::validate(&engine, &wasm.module).and_then(|()| Module::new(&engine, &wasm.module));
+    let module = compiled.map_err(|error| WasmError::Module {
         reason: error.to_string(),
     })?;
     if let Some(import) = module.imports().next() {

@@ -411,6 +411,17 @@ fn one_seed_draws_independently_among_results() {
     assert!((20..80).contains(&drawn), "{drawn} of 200");
 }
 
+/// The interpreter's compiler meets instructions where it has no block left.
+#[test]
+fn a_function_that_goes_on_after_its_end_is_refused() {
+    let mut wasm = body("(block nop) i64.const 0");
+    let block = [0x02, 0x40, 0x01, 0x0b];
+    let at = wasm.module.windows(4).position(|bytes| bytes == block);
+    // A constant in the place of the block's begin: its end is then the function's.
+    wasm.module[at.expect("a block of one instruction")] = 0x41;
+    assert!(matches!(refusal(&wasm), WasmError::Module { .. }));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
