@@ -46,8 +46,14 @@ fn voted(round: u64, votes: &[(u8, u8)]) -> Vec<Seen> {
     seen
 }
 
-/// An executed update that pays so much capacity for these jobs, as the contracts would log it.
+/// An executed update that pays so much capacity for these jobs, as the contracts would log it; validators 1 and 2 have
+/// voted for it.
 fn update(round: u64, capacity: u64, jobs: &[B256], payments: u128) -> Vec<Seen> {
+    update_by(&[1, 2], round, capacity, jobs, payments)
+}
+
+/// The same where others have voted.
+fn update_by(voters: &[u8], round: u64, capacity: u64, jobs: &[B256], payments: u128) -> Vec<Seen> {
     let pool = 45_000 * SNO + payments;
     let minted = 45_000 * SNO - (pool * 85 / 100 - payments * 85 / 100);
     let mut seen = vec![Seen::ExecuteCall {
@@ -66,11 +72,14 @@ fn update(round: u64, capacity: u64, jobs: &[B256], payments: u128) -> Vec<Seen>
         pool: U256::from(pool),
     });
     seen.push(Seen::Minted(U256::from(minted)));
-    // Those of validators 1 and 2, as in most of these stories, and the treasury's.
-    for (who, percent) in [(1, 5), (2, 5), (200, 5)] {
-        let amount = U256::from(pool * percent / 100);
-        let to = account(who);
-        seen.push(Seen::Paid { to, amount });
+    let share = pool * 10 / 100 / (voters.len() as u128).max(1);
+    let validators = voters.iter().map(|voter| (*voter, share));
+    // The last is the treasury.
+    for (who, amount) in validators.chain([(200, pool * 5 / 100)]) {
+        seen.push(Seen::Paid {
+            to: account(who),
+            amount: U256::from(amount),
+        });
     }
     seen.push(Seen::Executed {
         round,
@@ -331,8 +340,13 @@ fn an_execution_without_enough_votes_is_seen() {
         let (mut books, truth) = books();
         truth.computed(hash(1), account(11), 100, None);
         assert_eq!(books.transaction(DUE, &voted(1, &votes)), []);
+        let voters: Vec<u8> = votes
+            .iter()
+            .filter(|(_, what)| *what == 9)
+            .map(|(who, _)| *who)
+            .collect();
         assert_eq!(
-            names(&books.transaction(DUE, &update(1, 100, &[], 0))),
+            names(&books.transaction(DUE, &update_by(&voters, 1, 100, &[], 0))),
             ["approved"],
             "{votes:?}"
         );
@@ -352,7 +366,7 @@ fn votes_of_strangers_of_leavers_and_second_votes_are_seen() {
     left.transaction(DUE, &[Seen::ValidatorRemoved(account(1))]);
     // Two remain, two are required, one vote is left.
     assert_eq!(
-        names(&left.transaction(DUE, &update(1, 100, &[], 0))),
+        names(&left.transaction(DUE, &update_by(&[2], 1, 100, &[], 0))),
         ["approved"]
     );
 }
