@@ -269,7 +269,7 @@ impl Check<'_> {
             peers,
             transfers: Vec::new(),
             acts: Vec::new(),
-            expect: self.expect(&file.expect, *file.updates.as_ref())?,
+            expect: self.expect(&file.expect)?,
             faults: Vec::new(),
             swarm: None,
         };

@@ -18,8 +18,8 @@ pub struct Expect {
     pub acts: Vec<String>,
     /// Events that the contracts must emit.
     pub events: Vec<String>,
-    /// Most rounds that may be opened.
-    pub rounds_at_most: Option<u64>,
+    /// Most rounds that may end without an update.
+    pub lost_rounds_at_most: Option<u64>,
 }
 
 /// A network, what its users do, what strikes it, and when the run must be done.

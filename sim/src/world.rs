@@ -331,10 +331,10 @@ pub async fn live(
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .unpaid();
-            let (opened, most) = (tally().rounds_opened, scenario.expect.rounds_at_most);
-            if let Some(most) = most.filter(|most| opened > *most) {
-                let detail = format!("{opened} rounds were opened, {most} should have been enough");
-                violations.add("rounds-at-most", detail);
+            let (lost, most) = (tally().rounds_lost, scenario.expect.lost_rounds_at_most);
+            if let Some(most) = most.filter(|most| lost > *most) {
+                let detail = format!("{lost} rounds ended without an update, {most} may");
+                violations.add("lost-rounds", detail);
             }
             for worker in unpaid {
                 violations.add(

@@ -72,6 +72,8 @@ pub struct Books {
     draws: Draws,
     last_executed_round: u64,
     rounds_opened: u64,
+    /// Of these, those that another one followed without an update.
+    rounds_lost: u64,
     last_opened_round: u64,
     /// Challenges that each worker had done when the last update was executed, and the one before it.
     done_by_last: BTreeMap<Address, u64>,
@@ -168,6 +170,7 @@ impl Books {
             draws: Draws::default(),
             last_executed_round: 0,
             rounds_opened: 0,
+            rounds_lost: 0,
             last_opened_round: 0,
             done_by_last: BTreeMap::new(),
             done_before_last: BTreeMap::new(),
@@ -561,6 +564,7 @@ impl Books {
                 self.settings.approval_percent,
             ),
             rounds_opened: self.rounds_opened,
+            rounds_lost: self.rounds_lost,
             last_round: self.last_opened_round,
         }
     }

@@ -137,6 +137,7 @@ fn an_honest_story_breaks_nothing() {
             open_jobs: 0,
             required_approvals: 2,
             rounds_opened: 1,
+            rounds_lost: 0,
             last_round: 1,
         }
     );

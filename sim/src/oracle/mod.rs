@@ -62,6 +62,8 @@ pub struct Tally {
     pub required_approvals: u64,
     /// Rounds that have been opened.
     pub rounds_opened: u64,
+    /// Of these, those that another one followed without an update.
+    pub rounds_lost: u64,
     /// The number of the one that was opened last; 0 if none was.
     pub last_round: u64,
 }

@@ -101,6 +101,7 @@ impl Books {
                     self.draws.opened(*round, &self.members);
                 }
                 self.rounds_opened += 1;
+                self.rounds_lost += u64::from(self.round.is_some());
                 self.last_opened_round = *round;
                 self.round = Some(Round {
                     number: *round,
