@@ -296,23 +296,34 @@ impl<'a> Source<'a> {
                 }
             }
             Self::Seed { state } => {
-                for (index, into) in (at as u64..).zip(into) {
-                    *into = drawn(*state, index);
+                let mut pair = at as u64 / 2;
+                // Rows of odd length begin in the midst of a pair.
+                let (first, into) = into.split_at_mut((at % 2).min(into.len()));
+                if let [first] = first {
+                    *first = drawn(*state, pair)[1];
+                    pair += 1;
+                }
+                let (pairs, last) = into.as_chunks_mut();
+                for (pair, into) in (pair..).zip(&mut *pairs) {
+                    *into = drawn(*state, pair);
+                }
+                if let [last] = last {
+                    *last = drawn(*state, pair + pairs.len() as u64)[0];
                 }
             }
         }
     }
 }
 
-/// Entry `index` of the sequence that begins at `state`: the upper 31 bits of SplitMix64. A verifier draws each entry
-/// once, so a cryptographic generator would cost it more than the check; whoever submits the job chooses the seed, and
-/// with it the factors, in either case.
-fn drawn(state: u64, index: u64) -> u32 {
-    let mut z = state.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let entry = ((z ^ (z >> 31)) >> 33) as u32;
-    if entry == MODULUS { 0 } else { entry }
+/// Two entries of the sequence that begins at `state`, from index `2 · pair` on: lower and upper 31 bits of wyrand
+/// (<https://github.com/wangyi-fudan/wyhash>). A verifier draws each entry once, so a cryptographic generator would cost it
+/// more than the check; whoever submits the job chooses the seed, and with it the factors, in either case.
+fn drawn(state: u64, pair: u64) -> [u32; 2] {
+    let counter = state.wrapping_add((pair + 1).wrapping_mul(0xa076_1d64_78bd_642f));
+    let square = u128::from(counter) * u128::from(counter ^ 0xe703_7ed1_a0b4_28db);
+    let word = (square >> 64) as u64 ^ square as u64;
+    [word as u32 & MODULUS, (word >> 33) as u32]
+        .map(|entry| if entry == MODULUS { 0 } else { entry })
 }
 
 /// A vector that nobody can foresee who does not know the seed. Uniform: the one 31-bit value that is no residue is
