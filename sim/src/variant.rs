@@ -85,7 +85,10 @@ fn strike(table: &mut Table, scenario: &Scenario) {
     ]);
     // Where nobody cheats, somebody may; but the few of a network that bears nobody.
     let all_honest = scenario.misdeeds.is_empty() && scenario.validator_misdeeds.is_empty();
-    if all_honest && scenario.validators >= VALIDATORS_MIN {
+    // Nor one that has lost somebody for good.
+    let for_good = |fault: &Fault| fault.lasts == Moment::FOREVER;
+    let loses = scenario.faults.iter().any(for_good);
+    if all_honest && !loses && scenario.validators >= VALIDATORS_MIN {
         swarm.insert("adversaries".to_owned(), ADVERSARIES_MOST.into());
     }
     table.insert("swarm".to_owned(), swarm.into());

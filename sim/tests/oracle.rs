@@ -185,6 +185,7 @@ fn what_is_true_breaks_nothing() {
         open_jobs: 0,
         required_approvals: 2,
         rounds_opened: 1,
+        rounds_lost: 0,
         last_round: 1,
     };
     assert_eq!(world.oracle.tally(), tally);
