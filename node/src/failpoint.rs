@@ -51,7 +51,7 @@ pub fn points() -> Vec<String> {
 }
 
 /// Every state that `sometimes!` names. A sweep that never saw one says so: it did not test what the node does then.
-pub const SOMETIMES: [&str; 39] = [
+pub const SOMETIMES: [&str; 40] = [
     "chain/confirmed-undone",
     "chain/contradiction",
     "chain/endpoint-lags",
@@ -86,6 +86,7 @@ pub const SOMETIMES: [&str; 39] = [
     "round/payload-missing",
     "round/payload-refused",
     "round/reactivated",
+    "round/unheard",
     "round/vote-void",
     "settle/undone",
     "user/other-validator",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use smartnodes_scenarios::{PeerMisdeed, Scenario, ValidatorMisdeed, WorkerMisdeed};
+use smartnodes_scenarios::{Fault, Moment, PeerMisdeed, Scenario, ValidatorMisdeed, WorkerMisdeed};
 use toml::{Table, Value};
 
 use crate::case::{CaseError, parse, text_of};
@@ -241,5 +241,20 @@ lasts = "1m"
         let all = ["validator", "worker", "user", "peer"].map(behaviours);
         let all: BTreeSet<String> = all.concat().into_iter().map(ToOwned::to_owned).collect();
         assert_eq!(kinds, all);
+    }
+
+    #[test]
+    fn nobody_cheats_besides_where_somebody_is_lost_for_good() {
+        let five = TEXT.replace("count = 3", "count = 5");
+        let lost = five.replace("\"pause\"", "\"partition\"");
+        let lost = lost.replace("lasts = \"1m\"", "lasts = \"forever\"");
+        let cheats = |text: &str| {
+            let seeds = 0..100;
+            let drawn = seeds.map(|seed| varied(text, true, seed));
+            let some = |s: &Scenario| !s.misdeeds.is_empty() || !s.validator_misdeeds.is_empty();
+            drawn.filter(some).count()
+        };
+        assert_eq!(cheats(&lost), 0);
+        assert!(cheats(&five) > 0);
     }
 }

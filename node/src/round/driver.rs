@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::B256;
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -23,6 +24,7 @@ use crate::failpoint::{fail_point, sometimes};
 use crate::jobs::sync;
 use crate::p2p::handshake::Role;
 use crate::p2p::records::Record;
+use crate::p2p::wire::Request;
 use crate::roles::context::Context;
 use crate::roles::validator::Validator;
 use crate::signed::Signed;
@@ -50,6 +52,9 @@ pub enum RoundError {
     #[error(transparent)]
     Payload(#[from] PayloadError),
 }
+
+/// For so long another validator is waited for, to hear whether it is there.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A vote as it is written down before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,8 +254,7 @@ async fn vote_as_written(
                 number: proposal.number,
                 ..written
             };
-            send_vote(validator, status, vote).await?;
-            Ok(true)
+            send_vote(validator, status, vote).await
         }
         None if ctx.clock.now() < status.opened_at.saturating_add(timing.takeover_seconds) => {
             info!(round = status.round, proposal = %written.hash, "the proposal that the vote was for is not on chain");
@@ -305,8 +309,7 @@ async fn consider(
                 };
                 ctx.store
                     .put(Table::Votes, &vote_key(status.round), &vote)?;
-                send_vote(validator, status, vote).await?;
-                return Ok(true);
+                return send_vote(validator, status, vote).await;
             }
             Err(objection) => {
                 sometimes!("round/no-vote");
@@ -350,11 +353,15 @@ async fn judge_with_receipts(
     )
 }
 
+/// Sends a vote. `false`, and nothing is sent, as long as too few others answer.
 async fn send_vote(
     validator: &Validator,
     status: &RoundStatus,
     vote: Vote,
-) -> Result<(), RoundError> {
+) -> Result<bool, RoundError> {
+    if !hears_a_quorum(&validator.ctx, status).await {
+        return Ok(false);
+    }
     let intent = Intent::Vote {
         round: status.round,
         number: vote.number,
@@ -362,7 +369,33 @@ async fn send_vote(
     };
     validator.ctx.chain.send(intent).await?;
     info!(round = status.round, proposal = %vote.hash, "voted");
-    Ok(())
+    Ok(true)
+}
+
+/// Whether enough other validators answer right now for an update. A connection that has fallen silent is given up only
+/// after a while, and what is sent in the meantime would be sent by somebody who hears nobody.
+async fn hears_a_quorum(ctx: &Context, status: &RoundStatus) -> bool {
+    let asked = ctx.peers_with(Role::Validator).into_iter().map(|peer| {
+        // Nothing comes after this one: the answer is empty.
+        let request = Request::ReceiptIds {
+            after: B256::repeat_byte(0xff),
+        };
+        let answer = ctx.network.request(peer.id, request);
+        async move { matches!(tokio::time::timeout(ANSWER, answer).await, Ok(Ok(_))) }
+    });
+    let answers = join_all(asked).await;
+    let heard = answers.into_iter().filter(|answered| *answered).count();
+    let enough = (heard as u64).saturating_add(1) >= status.required_approvals;
+    if !enough {
+        sometimes!("round/unheard");
+        info!(
+            round = status.round,
+            heard,
+            required_approvals = status.required_approvals,
+            "neither vote nor proposal: too few other validators answer"
+        );
+    }
+    enough
 }
 
 /// Whether it is this validator's turn to propose: as a drawn proposer in order, or, late in the round, as any.
@@ -426,6 +459,9 @@ async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), Roun
         .put_record(&Record::Payload(Box::new(published)))
         .await;
     fail_point!("payload", "published");
+    if !hears_a_quorum(ctx, status).await {
+        return Ok(());
+    }
     ctx.chain
         .send(Intent::Propose {
             round: status.round,
