@@ -492,8 +492,7 @@ impl Books {
                 format!("round {number} executes and is not open")
             }),
             Some(round) => {
-                let voters = round.voters_of(proposal);
-                let votes = voters.len() as u64;
+                let votes = round.voters_of(proposal).len() as u64;
                 let required = approvals(round.snapshot, round.approval_percent);
                 broke.unless(votes >= required, "approved", || {
                     format!(
@@ -501,7 +500,7 @@ impl Books {
                         round.snapshot
                     )
                 });
-                paid_alike(number, &voters, seen, broke);
+                paid_alike(number, &round.paid_for(proposal, seen), seen, broke);
             }
         }
         for event in seen {

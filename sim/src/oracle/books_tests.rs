@@ -227,6 +227,14 @@ fn voters_that_are_not_paid_alike_and_dust_that_goes_elsewhere_are_seen() {
     assert_eq!(story(&|update| update.push(paid(3))), "voters-paid-alike");
     // The treasury may have its part in pieces.
     assert_eq!(story(&|update| update.push(paid(200))), "");
+
+    // Whom the update removes is paid for its vote like the others.
+    let (mut books, truth) = books();
+    truth.computed(hash(1), account(11), 100, None);
+    books.transaction(DUE, &voted(1, &[(1, 9), (2, 9), (3, 9)]));
+    let mut removing = update_by(&[1, 2, 3], 1, 100, &[], 0);
+    removing.insert(1, Seen::ValidatorRemoved(account(3)));
+    assert_eq!(books.transaction(DUE, &removing), []);
 }
 
 #[test]

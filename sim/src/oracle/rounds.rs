@@ -23,6 +23,8 @@ pub(super) struct Round {
     /// In the order in which they were made. They live as long as the round.
     pub(super) proposals: Vec<B256>,
     pub(super) votes: BTreeMap<Address, B256>,
+    /// Votes of those who have left the set since.
+    withdrawn: BTreeMap<Address, B256>,
 }
 
 impl Round {
@@ -32,6 +34,19 @@ impl Round {
         votes
             .filter(|(_, hash)| **hash == proposal)
             .map(|(voter, _)| *voter)
+            .collect()
+    }
+
+    /// Who is paid for having voted for it when it is executed: those whom the execution itself removes, too.
+    pub(super) fn paid_for(&self, proposal: B256, seen: &[Seen]) -> BTreeSet<Address> {
+        let removed = seen.iter().filter_map(|event| match event {
+            Seen::ValidatorRemoved(account) => Some(*account),
+            _ => None,
+        });
+        let removed = removed.filter(|account| self.withdrawn.get(account) == Some(&proposal));
+        self.voters_of(proposal)
+            .into_iter()
+            .chain(removed)
             .collect()
     }
 }
@@ -76,7 +91,9 @@ impl Books {
                 if let Some(round) = &mut self.round
                     && round.members.remove(account)
                 {
-                    round.votes.remove(account);
+                    if let Some(vote) = round.votes.remove(account) {
+                        round.withdrawn.insert(*account, vote);
+                    }
                     round.snapshot = round.snapshot.saturating_sub(1);
                 }
             }
@@ -110,6 +127,7 @@ impl Books {
                     members: self.members.clone(),
                     proposals: Vec::new(),
                     votes: BTreeMap::new(),
+                    withdrawn: BTreeMap::new(),
                 });
             }
             Seen::Proposed { number, proposal } => {
