@@ -311,6 +311,11 @@ impl Scenario {
             });
         }
         let mut scenario = self.clone();
+        // What one of them has no occasion for, where an accomplice is first, another who joins them may not have either.
+        let mut theirs = self.validators_that(behaviour).peekable();
+        if theirs.peek().is_some() && theirs.all(|host| self.may_idle.contains(&host)) {
+            scenario.may_idle.extend(&candidates[..count]);
+        }
         let misdeeds = &mut scenario.validator_misdeeds;
         misdeeds.retain(|_, misdeed| *misdeed != behaviour);
         misdeeds.extend(candidates[..count].iter().map(|host| (*host, behaviour)));
