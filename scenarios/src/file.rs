@@ -21,8 +21,8 @@ use crate::error::Invalid;
 use crate::spot::Spot;
 use crate::units::Span;
 use crate::{
-    Chain, Guest, HOSTS_MAX, HostName, Job, Percent, Role, Scenario, ScenarioError, Sno, Transfer,
-    USER_COLLATERAL, User, Work,
+    Chain, Ending, Guest, HOSTS_MAX, HostName, Job, Percent, Role, Scenario, ScenarioError, Sno,
+    Transfer, USER_COLLATERAL, User, Work,
 };
 
 mod acts;
@@ -154,6 +154,9 @@ struct JobTable {
     after_update: Option<Spot<u64>>,
     /// So long after it has been admitted its user calls it off, and has its payment back in the end.
     cancel_after: Option<Spot<Span>>,
+    /// It cannot be done: validators must say so, and its payment comes back in the end.
+    #[serde(default)]
+    fails: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -390,6 +393,14 @@ impl Check<'_> {
         {
             return self.refuse(stage.span(), "only a job of wasm has further stages");
         }
+        let ending = match (&table.cancel_after, table.fails) {
+            (None, false) => Ending::Result,
+            (None, true) => Ending::Failure,
+            (Some(after), false) => Ending::CalledOff(after.as_ref().0),
+            (Some(after), true) => {
+                return self.refuse(after.span(), "a job that fails is not called off");
+            }
+        };
         let then = table.then.iter().map(|stage| self.guest(stage));
         Ok(Job {
             work,
@@ -397,7 +408,7 @@ impl Check<'_> {
             replication: table.replication.as_ref().map_or(1, |r| *r.as_ref()),
             payment: table.payment.as_ref().map(|p| *p.as_ref()),
             after_update: self.after_update(&table.after_update, updates)?,
-            cancel_after: table.cancel_after.as_ref().map(|after| after.as_ref().0),
+            ending,
         })
     }
 

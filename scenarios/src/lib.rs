@@ -33,7 +33,8 @@ pub use hosts::{HostName, Role};
 pub use library::{Entry, library};
 pub use misdeed::{Misdeed, PeerMisdeed, UserMisdeed, WorkerMisdeed};
 pub use scenario::{
-    Chain, Endpoints, Expect, Guest, Job, Latency, Link, Network, Scenario, Transfer, User, Work,
+    Chain, Ending, Endpoints, Expect, Guest, Job, Latency, Link, Network, Scenario, Transfer, User,
+    Work,
 };
 pub use schema::schema;
 pub use units::{Ether, Percent, Sno, duration};

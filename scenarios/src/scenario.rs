@@ -146,8 +146,19 @@ pub struct Job {
     pub payment: Option<Sno>,
     /// It is submitted once this many state updates have been executed.
     pub after_update: u64,
-    /// So long after it has been admitted its user calls it off; `None`: never.
-    pub cancel_after: Option<Duration>,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// How a job ends; otherwise it has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With a result that the user has verified.
+    Result,
+    /// Its user calls it off so long after it has been admitted, and has the payment back.
+    CalledOff(Duration),
+    /// Validators say that it cannot be done, and the payment comes back.
+    Failure,
 }
 
 /// What a job computes.

@@ -19,17 +19,19 @@ use smartnodes_node::work::hash_chain::HashChain;
 use smartnodes_node::work::matmul::{Factors, Matmul};
 use smartnodes_node::work::wasm::Wasm;
 use smartnodes_node::work::{Task, TaskKind};
-use smartnodes_scenarios::{Guest, HostName, Job, Misdeed, Transfer, USER_COLLATERAL, Work};
+use smartnodes_scenarios::{
+    Ending, Guest, HostName, Job, Misdeed, Transfer, USER_COLLATERAL, Work,
+};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::acts::keys::Keys;
-use crate::cancel;
 use crate::disk::{DiskHandle, SimDisk};
 use crate::draw;
 use crate::false_validator::FalsePart;
 use crate::oracle::results::Results;
 use crate::oracle::truth::Truth;
+use crate::refunds;
 use crate::rpc_transport::WireRpc;
 use crate::story::{Progress, Story};
 use crate::violation::Violations;
@@ -212,14 +214,18 @@ impl Host {
             self.story.set_job(self.name, index, Progress::Begun);
         }
         let ended = loop {
-            let attempt = match job.cancel_after {
-                Some(after) => cancel::submit_and_cancel(user, request.clone(), after).await,
-                None => self.attempt(user, job, request.clone()).await,
+            let attempt = match job.ending {
+                Ending::Result => self.attempt(user, job, request.clone()).await,
+                Ending::CalledOff(after) => {
+                    refunds::submit_and_cancel(user, request.clone(), after).await
+                }
+                Ending::Failure => refunds::submit_in_vain(user, request.clone()).await,
             };
             killed_here().await;
             match attempt {
                 Ok(()) => break Progress::Done,
-                Err(UserError::Chain(error)) => {
+                // The chain may be reached later, and the machine be mended: a restarted node goes on from here.
+                Err(error @ (UserError::Chain(_) | UserError::Store(_))) => {
                     warn!(job = %id, %error, "job not submitted yet");
                     sleep(PATIENCE).await;
                 }

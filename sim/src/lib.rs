@@ -25,8 +25,6 @@ pub mod acts;
 #[cfg(madsim)]
 pub mod aslr;
 #[cfg(madsim)]
-mod cancel;
-#[cfg(madsim)]
 pub mod case;
 #[cfg(madsim)]
 pub mod chain_host;
@@ -62,6 +60,8 @@ pub mod output;
 pub mod points;
 #[cfg(madsim)]
 pub mod reason;
+#[cfg(madsim)]
+mod refunds;
 #[cfg(madsim)]
 pub mod replay;
 #[cfg(madsim)]

@@ -455,13 +455,14 @@ async fn propose(validator: &Validator, status: &RoundStatus) -> Result<(), Roun
             payload.jobs.len(),
         )
     };
+    // Asked before it is published: an isolated proposer looks again every few seconds, and puts nothing into the DHT then.
+    if !hears_a_quorum(ctx, status).await {
+        return Ok(());
+    }
     ctx.network
         .put_record(&Record::Payload(Box::new(published)))
         .await;
     fail_point!("payload", "published");
-    if !hears_a_quorum(ctx, status).await {
-        return Ok(());
-    }
     ctx.chain
         .send(Intent::Propose {
             round: status.round,

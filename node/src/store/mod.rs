@@ -19,7 +19,7 @@ use std::{fmt, sync::Arc};
 use crate::failpoint::fail_point;
 
 /// The layout of the tables below. A database with another number is refused rather than misread.
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 const SCHEMA: TableDefinition<'static, &'static str, u32> = TableDefinition::new("schema");
 
 /// Page cache of one node, in bytes. Its working set is small, and a simulated network keeps many nodes in one process.

@@ -51,7 +51,7 @@ pub fn attack(misdeed: ValidatorMisdeed) -> &'static [&'static [&'static str]] {
 pub fn acts() -> impl Iterator<Item = &'static str> {
     let all = ValidatorMisdeed::ALL.into_iter();
     all.flat_map(|(_, misdeed)| attack(misdeed).iter().copied().flatten().copied())
-        .chain(["proposal"])
+        .chain(["proposal", "share-denied"])
 }
 
 /// How often each host did what: by host, then by act.

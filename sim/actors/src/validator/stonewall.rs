@@ -1,4 +1,4 @@
-//! What a validator says to users whose jobs it does not want to see done.
+//! What a validator says to users whose jobs it does not want to see done, and to workers that it does not want to see paid.
 
 use alloy::primitives::B256;
 use smartnodes_node::jobs::{Delivery, JobStatus};
@@ -76,6 +76,16 @@ impl Cheat {
                     ("output-withheld", *job, refusal)
                 }
             },
+            Request::ClaimProof {
+                distribution_id, ..
+            } => {
+                let (act, capacity) = match distribution_id % 2 {
+                    0 => ("false-proof", 1),
+                    _ => ("share-denied", 0),
+                };
+                let proof = Vec::new();
+                (act, B256::ZERO, Response::ClaimProof { capacity, proof })
+            }
             _ => {
                 return Some(Event::Request {
                     peer,

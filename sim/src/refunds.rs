@@ -1,7 +1,8 @@
-//! A user who changes its mind: submits a job, calls it off, and has its payment back.
+//! Users who get no result: they change their minds, or want what cannot be done. Their payments come back.
 
 use std::time::Duration;
 
+use alloy::primitives::B256;
 use smartnodes_node::chain::JobState;
 use smartnodes_node::jobs::JobRequest;
 use smartnodes_node::roles::user::{User, UserError};
@@ -24,6 +25,33 @@ pub(crate) async fn submit_and_cancel(
     }
     let job = user.submit_job(request).await?;
     sleep(after).await;
+    refund(user, job, paid).await
+}
+
+/// Submits a job that cannot be done, is told so, and waits for the refund where there is a payment. May be repeated
+/// after a crash. A result is an error.
+pub(crate) async fn submit_in_vain(user: &User, request: JobRequest) -> Result<(), UserError> {
+    let paid = request.payment > 0;
+    if paid {
+        user.register().await?;
+    }
+    let job = request.job_id(&user.ctx.domain);
+    match user.run_job(request).await {
+        Ok(_) => Err(UserError::Failed("it was done after all".to_owned())),
+        Err(UserError::Failed(reason)) => {
+            info!(%job, reason, "told that it cannot be done");
+            refund(user, job, paid).await
+        }
+        Err(UserError::Refused(refusal)) => {
+            info!(%job, %refusal, "refused by all");
+            refund(user, job, paid).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Calls a job off until its payment is back.
+async fn refund(user: &User, job: B256, paid: bool) -> Result<(), UserError> {
     while let Some(time) = user.cancel_job(job).await? {
         info!(%job, refundable_at = time, "called off, the payment is not refunded yet");
         sleep(user.ctx.clock.until(time).max(PATIENCE)).await;
