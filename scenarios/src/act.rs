@@ -118,6 +118,13 @@ pub enum Change {
     Approval(Percent),
     /// What a new validator locks.
     ValidatorCollateral(Sno),
+    /// So much of a validator's collateral is burned, and its role ends.
+    Slash {
+        /// Whose.
+        of: HostName,
+        /// How much.
+        amount: Sno,
+    },
 }
 
 /// When an act begins.

@@ -17,7 +17,7 @@ use smartnodes_sim::reason::Reason;
 use smartnodes_sim::replay::{Teller, Timeline};
 use smartnodes_sim::run::{self, Outcome, Record, RunError};
 use smartnodes_sim::shrink::{ShrinkError, shrink};
-use smartnodes_sim::sweep::{self, Seeds, Settings, Shard, SweepError};
+use smartnodes_sim::sweep::{self, PlanError, Seeds, Settings, Shard, SweepError};
 use smartnodes_sim::variant::Variant;
 use smartnodes_sim::violation::Violation;
 
@@ -145,6 +145,8 @@ enum Failure {
     Addresses(#[from] AslrError),
     #[error(transparent)]
     Case(#[from] CaseError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
     #[error(transparent)]

@@ -203,6 +203,9 @@ fn simulate(
     mut show: impl FnMut(Status),
 ) -> Result<Finished, RunError> {
     let violations = Violations::of(trace);
+    for each in ["can-be-built", "no-panic"] {
+        violations.checked(each);
+    }
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     guard::seal()?;
     let (lived, recorded) = lived(
@@ -221,7 +224,7 @@ fn simulate(
             None
         }
     };
-    let record = record(scenario, seed, ending, &recorded, violations.all());
+    let record = record(scenario, seed, ending, &recorded, &violations);
     Ok(Finished { record, recorded })
 }
 
@@ -262,9 +265,9 @@ fn record(
     seed: u64,
     ending: Option<Ending>,
     recorded: &Recorded,
-    violations: Vec<Violation>,
+    told: &Violations,
 ) -> Record {
-    let (expected, violations) = limit::verdict(scenario, violations, recorded.ended);
+    let (expected, violations) = limit::verdict(scenario, told.all(), recorded.ended);
     let traffic = recorded.traffic.values();
     let (messages, bytes) = traffic.fold((0, 0), |(m, b), traffic| {
         (m + traffic.messages, b + traffic.bytes)
@@ -299,7 +302,13 @@ fn record(
             .unwrap_or_default(),
         states: reached(|ending| &ending.states),
         events: reached(|ending| &ending.events),
-        checks: reached(|ending| &ending.checks),
+        checks: {
+            let mut checks = told.checks();
+            for (name, times) in reached(|ending| &ending.checks) {
+                *checks.entry(name).or_default() += times;
+            }
+            checks
+        },
         draws: ending.as_ref().map(|e| e.draws.clone()).unwrap_or_default(),
         verdict: ending.as_ref().and_then(|e| e.verdict),
         lacking: ending

@@ -11,6 +11,7 @@ use smartnodes_scenarios::Scenario;
 use toml::{Table, Value};
 
 use crate::case::{self, Case, CaseError, Sight};
+use crate::identity::Identity;
 use crate::reason::{LEAVES_A_RECORD, Reason};
 use crate::sweep::Job;
 use crate::sweep::children::{ChildError, Children};
@@ -85,6 +86,9 @@ pub fn shrink(
         None => case.clone(),
     };
     best.shrunk_from = Some(case.identity());
+    // One that cannot be run is no failure that has gone.
+    Scenario::parse(&format!("the case of {}", best.found_in), &best.scenario)
+        .map_err(CaseError::from)?;
     let failed = runner.run(&best.scenario)?;
     let reason = match failed {
         Some((reason, _)) if is_still(&best.reason, &reason) => reason,
@@ -115,6 +119,7 @@ pub fn shrink(
             };
             match smaller.filter(|(reason, _)| *reason == best.reason) {
                 Some((_, seen)) => {
+                    best.build = Identity::of(&text).to_string();
                     best.scenario = text;
                     best.seen = seen;
                     best.save(file)?;
@@ -230,6 +235,20 @@ fn candidates(table: &Table, case: &Case) -> Vec<Candidate> {
                 t.insert(key.to_owned(), Value::Array(kept.clone()));
                 forget_missing(t);
             });
+        }
+    }
+    for (index, fault) in list("fault").iter().enumerate() {
+        for key in ["hosts", "against"] {
+            let names = fault.get(key).and_then(Value::as_array);
+            let names = names.filter(|names| names.len() > 1);
+            for place in 0..names.map_or(0, Vec::len) {
+                let mut kept = names.cloned().unwrap_or_default();
+                let name = kept.remove(place);
+                let name = name.as_str().unwrap_or_default();
+                with(format!("{name} in fault {}", index + 1), &move |t| {
+                    set(t, "fault", index, key, Value::Array(kept.clone()));
+                });
+            }
         }
     }
     for key in ["worker", "validator", "user"] {

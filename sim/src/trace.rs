@@ -261,7 +261,9 @@ impl Trace {
         line.push('}');
         inner.push(&line);
         if *level <= Level::INFO && message != "violation" {
-            inner.recent.keep(Trace::now(), &host, &line);
+            inner
+                .recent
+                .keep(Trace::now(), &host, level.as_str(), &line);
         }
         // Taken out while it runs, so that it may itself tell of something.
         let Some(mut watcher) = inner.watcher.take() else {

@@ -1,5 +1,6 @@
 //! What did not hold.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const VIOLATIONS_MAX: usize = 100;
 #[derive(Clone, Default)]
 pub struct Violations {
     all: Arc<Mutex<Vec<Violation>>>,
+    /// How often each invariant was checked.
+    checks: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// Where the events before each are found.
     trace: Option<Trace>,
 }
@@ -40,9 +43,33 @@ impl Violations {
     /// None yet, in a run with this trace.
     pub fn of(trace: &Trace) -> Violations {
         Violations {
-            all: Arc::default(),
             trace: Some(trace.clone()),
+            ..Violations::default()
         }
+    }
+
+    /// Counts a check, and adds a violation, now, if it did not hold.
+    pub fn unless(&self, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
+        self.checked(invariant);
+        if !holds {
+            self.add(invariant, detail());
+        }
+    }
+
+    /// Counts a check that held, or whose violation is added elsewhere.
+    pub fn checked(&self, invariant: &'static str) {
+        debug_assert!(INVARIANTS.contains(&invariant), "{invariant} is no name");
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        *checks.entry(invariant).or_default() += 1;
+    }
+
+    /// How often each invariant was checked with [`Violations::unless`] and [`Violations::checked`].
+    pub fn checks(&self) -> BTreeMap<String, u64> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let checks = checks.iter();
+        checks
+            .map(|(name, times)| ((*name).to_owned(), *times))
+            .collect()
     }
 
     /// Adds one, now, and puts it on record.

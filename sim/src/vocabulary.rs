@@ -62,6 +62,9 @@ pub const INVARIANTS: [&str; 50] = [
     "work-is-paid",
 ];
 
+/// Those that are judged of runs as a whole, by whoever starts them: no run can count how often.
+pub const OUTSIDE_OF_RUNS: [&str; 3] = ["determinism", "leaves-a-record", "limit"];
+
 /// All of them.
 pub fn vocabulary() -> &'static Vocabulary {
     static ALL: OnceLock<Vocabulary> = OnceLock::new();

@@ -320,22 +320,20 @@ pub async fn live(
             sleep(EPILOGUE).await;
             faults.end_lasting().await;
             let unfair = draws(&oracle, &identities);
-            for (name, drawn) in unfair.iter().filter(|(_, drawn)| !drawn.is_fair()) {
-                let detail = format!("{name} was drawn beyond chance: {drawn:?}");
-                violations.add("draws-are-fair", detail);
-            }
-            for false_one in results.false_ones() {
-                violations.add("result-is-true", false_one);
+            for (name, drawn) in &unfair {
+                let detail = || format!("{name} was drawn beyond chance: {drawn:?}");
+                violations.unless(drawn.is_fair(), "draws-are-fair", detail);
             }
             let unpaid = oracle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .unpaid();
             let (lost, most) = (tally().rounds_lost, scenario.expect.lost_rounds_at_most);
-            if let Some(most) = most.filter(|most| lost > *most) {
-                let detail = format!("{lost} rounds ended without an update, {most} may");
-                violations.add("lost-rounds", detail);
+            if let Some(most) = most {
+                let detail = || format!("{lost} rounds ended without an update, {most} may");
+                violations.unless(lost <= most, "lost-rounds", detail);
             }
+            violations.checked("work-is-paid");
             for worker in unpaid {
                 violations.add(
                     "work-is-paid",
@@ -364,6 +362,15 @@ pub async fn live(
             break;
         }
     }
+    // Whatever the outcome, and however early the run has ended.
+    for accepted in results.judged() {
+        let holds = accepted.is_none();
+        violations.unless(holds, "result-is-true", || accepted.unwrap_or_default());
+    }
+    for each in ["chain-runs", "ends-in-time", "node-runs", "node-starts"] {
+        violations.checked(each);
+    }
+    faults.end_all().await;
     let faults = faults.finish(violations);
     let acted = chain_host.read(|chain| {
         let oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,15 +37,15 @@ pub(super) struct ActTable {
     /// It is done only beyond the scenario's limit, where a run goes on there.
     #[serde(default)]
     beyond_limit: bool,
-    /// Of claim-foreign: whose claim is made again.
+    /// Of claim-foreign: whose claim is made again. Of govern, to slash: which validator.
     of: Option<Spot<String>>,
     /// Of claim-again, claim-foreign, claim-unknown, claim-batch and claim-wrong-capacity: the distribution of the claim that is copied.
     distribution: Option<Spot<u64>>,
     /// Of refund-in-eth and donate: how much.
     amount: Option<Spot<Ether>>,
-    /// Of govern: "update-interval", "approval" or "validator-collateral".
+    /// Of govern: "update-interval", "approval", "validator-collateral" or "slash".
     change: Option<Spot<String>>,
-    /// Of govern: the value that is proposed, such as "2h", "75%" or "500000 SNO".
+    /// Of govern: the value that is proposed, such as "2h", "75%" or "500000 SNO"; what slash burns.
     to: Option<Spot<String>>,
     /// Of govern: hosts that vote in favour.
     votes: Option<Spot<Vec<String>>>,
@@ -72,7 +72,7 @@ const KINDS: [(&str, Option<Role>, &[&str]); 14] = [
     ("rotate-key", Some(Role::Validator), &[]),
     ("refund-in-eth", None, &["amount"]),
     ("donate", None, &["amount"]),
-    ("govern", None, &["change", "to", "votes", "hasty"]),
+    ("govern", None, &["change", "of", "to", "votes", "hasty"]),
 ];
 
 fn kind_schema(_: &mut SchemaGenerator) -> Schema {
@@ -215,14 +215,14 @@ impl Check<'_> {
             "refund-in-eth" => ActKind::RefundInEth { payment: amount()? },
             "donate" => ActKind::Donate { amount: amount()? },
             _ => ActKind::Govern {
-                change: self.change(spot)?,
+                change: self.change(spot, scenario)?,
                 votes: self.voters(&table.votes, scenario)?,
                 hasty: table.hasty.as_ref().is_some_and(|hasty| *hasty.as_ref()),
             },
         })
     }
 
-    fn change(&self, spot: &Spot<ActTable>) -> Result<Change, ScenarioError> {
+    fn change(&self, spot: &Spot<ActTable>, scenario: &Scenario) -> Result<Change, ScenarioError> {
         let table = spot.as_ref();
         let change = self.needed(&table.change, "change", spot.span())?;
         let to = self.needed(&table.to, "to", spot.span())?;
@@ -231,13 +231,24 @@ impl Check<'_> {
             "update-interval" => crate::units::duration(to).map(Change::UpdateInterval),
             "approval" => Percent::parse(to).map(Change::Approval),
             "validator-collateral" => Sno::parse(to).map(Change::ValidatorCollateral),
+            "slash" => {
+                let name = self.needed(&table.of, "of", spot.span())?;
+                let of = self.host_named(name, span(&table.of), scenario)?;
+                if of.role != Role::Validator {
+                    return self.refuse(span(&table.of), "only a validator can be slashed");
+                }
+                Sno::parse(to).map(|amount| Change::Slash { of, amount })
+            }
             _ => {
                 return self.refuse(
                     span(&table.change),
-                    "there is update-interval, approval, validator-collateral",
+                    "there is update-interval, approval, validator-collateral, slash",
                 );
             }
         };
+        if let (Some(of), true) = (&table.of, change != "slash") {
+            return self.refuse(of.span(), "only slash is of somebody");
+        }
         match parsed {
             Ok(Change::UpdateInterval(interval)) if interval.subsec_nanos() != 0 => {
                 self.refuse(span(&table.to), "the chain counts in whole seconds")

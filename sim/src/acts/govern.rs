@@ -22,6 +22,8 @@ const IN_FAVOUR: u8 = 1;
 pub(super) struct Plan {
     /// What is to change.
     pub(super) change: Change,
+    /// Account of the validator that it is about, if it is about one.
+    pub(super) of: Address,
     /// Number of the act: it makes the proposal another one than all others.
     pub(super) index: usize,
     /// It is to be executed the moment it is queued.
@@ -36,8 +38,10 @@ pub(super) async fn cycle(
     plan: Plan,
 ) -> Result<Vec<Sent>, ActError> {
     let deployment = person.deployment().clone();
-    let Plan { change, index, .. } = plan;
-    let (target, call) = call_of(change, deployment.coordinator, deployment.token);
+    let Plan {
+        change, of, index, ..
+    } = plan;
+    let (target, call) = call_of(change, of, deployment.coordinator, deployment.token);
     let (targets, values, calls) = (vec![target], vec![U256::ZERO], vec![call]);
     let description = format!("act {index}: {change:?}");
     let description_hash = keccak256(description.as_bytes());
@@ -142,7 +146,7 @@ impl Steps<'_> {
 }
 
 /// The call that the DAO is to make.
-fn call_of(change: Change, coordinator: Address, token: Address) -> (Address, Bytes) {
+fn call_of(change: Change, of: Address, coordinator: Address, token: Address) -> (Address, Bytes) {
     match change {
         Change::UpdateInterval(interval) => {
             let call = Coordinator::updateTimingCall {
@@ -159,6 +163,13 @@ fn call_of(change: Change, coordinator: Address, token: Address) -> (Address, By
         Change::ValidatorCollateral(amount) => {
             let call = Token::setValidatorLockAmountCall {
                 newAmount: U256::from(amount.wei()),
+            };
+            (token, call.abi_encode().into())
+        }
+        Change::Slash { amount, .. } => {
+            let call = Token::slashAndUnlockValidatorCall {
+                validator: of,
+                amount: U256::from(amount.wei()),
             };
             (token, call.abi_encode().into())
         }

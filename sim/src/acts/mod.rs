@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use alloy::primitives::Address;
 use madsim::runtime::Handle;
 use serde::{Deserialize, Serialize};
 use smartnodes_evm::bindings::{
@@ -25,7 +26,7 @@ use smartnodes_evm::bindings::{
 };
 use smartnodes_evm::deployment::Deployment;
 use smartnodes_node::identity::Identity;
-use smartnodes_scenarios::{Act, ActKind, ActTime, HostName, Scenario, Side};
+use smartnodes_scenarios::{Act, ActKind, ActTime, Change, HostName, Scenario, Side};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
@@ -142,10 +143,11 @@ impl Acts {
                 let sent = played.act(&act).await;
                 let effect = effect(&sent);
                 info!(kind = act.kind.name(), by = %act.by, effect, "act over");
-                if let Some(wrong) = wrong(&act, &sent) {
-                    let what = format!("{} of {}: {wrong}", act.kind.name(), act.by);
-                    violations.add("act-has-effect", what);
-                }
+                let wrong = wrong(&act, &sent);
+                violations.unless(wrong.is_none(), "act-has-effect", || {
+                    let wrong = wrong.unwrap_or_default();
+                    format!("{} of {}: {wrong}", act.kind.name(), act.by)
+                });
                 let done = Done {
                     kind: act.kind.name().to_owned(),
                     by: act.by.to_string(),
@@ -341,8 +343,13 @@ impl Play<'_> {
             } => {
                 let voters = votes.iter().map(|host| Ok(&self.identity(*host)?.wallet));
                 let voters: Vec<_> = voters.collect::<Result<_, ActError>>()?;
+                let of = match change {
+                    Change::Slash { of, .. } => self.identity(*of)?.address(),
+                    _ => Address::ZERO,
+                };
                 let plan = govern::Plan {
                     change: *change,
+                    of,
                     index: self.index,
                     hasty: *hasty,
                 };

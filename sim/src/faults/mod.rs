@@ -28,6 +28,9 @@ use crate::points::Points;
 use crate::trace::Trace;
 use crate::violation::Violations;
 
+/// For how long, in virtual seconds, faults are given to end after a run that has ended early.
+const ENDING_SECONDS: u64 = 5;
+
 /// What a fault did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Struck {
@@ -60,7 +63,7 @@ pub struct Stage {
     pub points: Points,
     /// The round that was opened last.
     pub rounds: watch::Receiver<u64>,
-    /// Whether what has no end of its own is to end now.
+    /// Whether a fault is to end now, before its time if it has one.
     pub healed: watch::Receiver<bool>,
     /// Where a fault without effect is told.
     pub violations: Violations,
@@ -72,7 +75,8 @@ enum Progress {
     Timed,
     /// What it waits for may never happen.
     Waiting,
-    Going,
+    /// Since when.
+    Going(Duration),
     Over(Struck),
 }
 
@@ -80,7 +84,7 @@ enum Progress {
 struct Entry {
     strike: Strike,
     progress: Progress,
-    /// Ends it, if it has no end of its own.
+    /// Ends it, before its time if it has one.
     heal: watch::Sender<bool>,
 }
 
@@ -113,26 +117,22 @@ impl Faults {
             let begun = begin(&strike, &stage, start);
             tokio::spawn(async move {
                 let begun = begun.await;
-                faults.set(index, Progress::Going);
+                faults.set(index, Progress::Going(begun.at));
                 let struck = strike::carry_out(&strike, &stage, begun).await;
                 info!(
                     kind = struck.kind,
                     hosts = strike::names(&strike.places),
-                    against = strike::names(&strike.against),
+                    against = strike::against(&strike),
                     affected = struck.affected,
                     effect = struck.effect,
                     "fault over"
                 );
-                if struck.affected == 0 && !strike.may_miss {
+                let has_effect = struck.affected > 0 || strike.may_miss;
+                stage.violations.unless(has_effect, "fault-has-effect", || {
                     let whom = struck.hosts.join(", ");
-                    stage.violations.add(
-                        "fault-has-effect",
-                        format!(
-                            "{} of {whom} has affected nothing: {}",
-                            struck.kind, struck.effect
-                        ),
-                    );
-                }
+                    let (kind, effect) = (&struck.kind, &struck.effect);
+                    format!("{kind} of {whom} has affected nothing: {effect}")
+                });
                 faults.set(index, Progress::Over(struck));
             });
         }
@@ -143,7 +143,7 @@ impl Faults {
     pub fn are_open(&self) -> bool {
         self.lock().iter().any(|entry| match entry.progress {
             Progress::Timed => true,
-            Progress::Going => entry.strike.lasts < Duration::MAX,
+            Progress::Going(_) => entry.strike.lasts < Duration::MAX,
             Progress::Waiting | Progress::Over(_) => false,
         })
     }
@@ -152,7 +152,7 @@ impl Faults {
     pub fn lasting(&self) -> Vec<(usize, Strike)> {
         let entries = self.lock();
         let lasting = entries.iter().enumerate().filter(|(_, entry)| {
-            matches!(entry.progress, Progress::Going) && entry.strike.lasts == Duration::MAX
+            matches!(entry.progress, Progress::Going(_)) && entry.strike.lasts == Duration::MAX
         });
         lasting
             .map(|(number, entry)| (number, entry.strike.clone()))
@@ -174,6 +174,23 @@ impl Faults {
         }
     }
 
+    /// Ends what is under way, where a run has ended early. What takes longer to end is told as it is.
+    pub async fn end_all(&self) {
+        for _ in 0..ENDING_SECONDS {
+            let going: Vec<usize> = {
+                let entries = self.lock();
+                let is_going =
+                    |number: &usize| matches!(entries[*number].progress, Progress::Going(_));
+                (0..entries.len()).filter(is_going).collect()
+            };
+            if going.is_empty() {
+                return;
+            }
+            going.iter().for_each(|number| self.heal(*number));
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// What the faults did, in the order of time. One that waited in vain is a violation, unless it may.
     pub fn finish(&self, violations: &Violations) -> Vec<Struck> {
         let entries = self.lock();
@@ -184,8 +201,16 @@ impl Faults {
         {
             match progress {
                 Progress::Over(what) => struck.push(what.clone()),
+                Progress::Going(since) => struck.push(Struck {
+                    kind: strike.kind.name().to_owned(),
+                    hosts: strike.places.iter().map(Place::to_string).collect(),
+                    at_seconds: since.as_secs_f64(),
+                    lasted_seconds: Trace::now().saturating_sub(*since).as_secs_f64(),
+                    affected: 0,
+                    effect: "not over when the run ended".to_owned(),
+                }),
                 // Where the run ended early, on a violation.
-                Progress::Timed | Progress::Going => {}
+                Progress::Timed => {}
                 Progress::Waiting if strike.may_miss || !violations.is_empty() => {}
                 Progress::Waiting => violations.add(
                     "fault-has-effect",

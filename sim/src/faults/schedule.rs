@@ -281,9 +281,14 @@ fn swarm_strikes(
             }
             _ => lasts,
         };
+        // Half of the partitions leave everybody the chain: both sides see what is decided, and can decide.
+        let named = match kind {
+            FaultKind::Partition { .. } if below("leaves the chain", 2) == 0 => all.clone(),
+            _ => BTreeSet::new(),
+        };
         strikes.push(Strike {
             kind,
-            against: others(BTreeSet::new(), &places, all),
+            against: others(named, &places, all),
             places,
             start,
             lasts,

@@ -24,8 +24,14 @@ const OPERATOR: Duration = Duration::from_secs(1);
 
 /// Does what a strike does, from beginning to end.
 pub(super) async fn carry_out(strike: &Strike, stage: &Stage, begun: Begun) -> Struck {
-    let (hosts, against) = (names(&strike.places), names(&strike.against));
-    info!(kind = strike.kind.name(), hosts, against, lasts = ?strike.lasts, "fault");
+    let (hosts, against) = (names(&strike.places), against(strike));
+    info!(
+        kind = strike.kind.name(),
+        hosts,
+        against,
+        lasts = in_words(strike.lasts),
+        "fault"
+    );
     let at = begun.at;
     let began = Instant::now();
     let (affected, effect) = match &strike.kind {
@@ -93,20 +99,36 @@ pub(super) fn names(places: &BTreeSet<Place>) -> String {
     names.join(" ")
 }
 
+/// The other side of what lies between hosts; of what strikes hosts by themselves, `None`.
+pub(super) fn against(strike: &Strike) -> Option<String> {
+    let lies_between = matches!(
+        strike.kind,
+        FaultKind::Partition { .. } | FaultKind::Reset { .. } | FaultKind::Link { .. }
+    );
+    lies_between.then(|| names(&strike.against))
+}
+
 /// Waits for the end of a strike.
 async fn last(strike: &Strike, stage: &Stage) {
-    if strike.lasts < Duration::MAX {
-        return sleep(strike.lasts).await;
+    let mut healed = stage.healed.clone();
+    let healed = async {
+        // Nobody heals any more where the run has ended.
+        if healed.wait_for(|healed| *healed).await.is_err() {
+            std::future::pending().await
+        }
+    };
+    match strike.lasts {
+        Duration::MAX => healed.await,
+        // Ended by its time or before it, which is the same here.
+        lasts => _ = timeout(lasts, healed).await,
     }
-    // Nobody heals any more where the run has ended.
-    if stage
-        .healed
-        .clone()
-        .wait_for(|healed| *healed)
-        .await
-        .is_err()
-    {
-        std::future::pending().await
+}
+
+/// A duration as a scenario says it.
+fn in_words(lasts: Duration) -> String {
+    match lasts {
+        Duration::MAX => "forever".to_owned(),
+        lasts => format!("{lasts:?}"),
     }
 }
 

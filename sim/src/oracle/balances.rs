@@ -71,8 +71,8 @@ impl Books {
             balances.last_distribution,
             ids,
         );
-        broke.broken.extend(self.ether.compare(&balances.eth));
-        broke.broken.extend(self.compare_votes(&balances.proposals));
+        self.ether.compare(&balances.eth, &mut broke);
+        self.compare_votes(&balances.proposals, &mut broke);
         self.counted(broke)
     }
 }

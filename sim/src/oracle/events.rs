@@ -85,8 +85,10 @@ pub enum Seen {
     },
     /// A reward of a testnet was paid out.
     TestnetClaimed { account: Address, amount: U256 },
-    /// ETH came to the token's contract.
+    /// ETH came to the token's contract as a payment.
     EthCame(U256),
+    /// ETH was given to the token's contract.
+    EthGiven(U256),
     /// ETH left the token's contract.
     EthLeft(U256),
     /// Governance set the update interval of later periods, in seconds.
@@ -226,7 +228,7 @@ fn token_event(log: &Log) -> Option<Seen> {
         return Some(Seen::EthCame(e.payment));
     }
     if let Ok(e) = Token::ETHDeposited::decode_log(log) {
-        return Some(Seen::EthCame(e.amount));
+        return Some(Seen::EthGiven(e.amount));
     }
     if let Ok(e) = Token::ETHWithdrawn::decode_log(log) {
         return Some(Seen::EthLeft(e.amount));

@@ -144,10 +144,10 @@ impl Hostile {
             }
             ("smartnodes_node::roles::context", "peer verified") => {
                 if let Some(peer) = peer() {
-                    self.lock().unserved.remove(peer);
-                    if text("role") == Some("validator") && peer.role != Role::Validator {
-                        let detail = format!("{observer} takes {peer} for a validator");
-                        self.violation("no-impostor-verified", detail);
+                    self.served(*peer);
+                    if text("role") == Some("validator") {
+                        let detail = || format!("{observer} takes {peer} for a validator");
+                        self.unless(peer.role == Role::Validator, "no-impostor-verified", detail);
                     }
                 }
             }
@@ -158,13 +158,23 @@ impl Hostile {
         }
     }
 
-    fn banned(&self, by: HostName, peer: HostName, last: &str) {
-        if self.0.misdeeds.contains_key(&peer) {
-            *self.lock().bans.entry(peer).or_default() += 1;
-        } else {
-            let detail = format!("{by} has banned {peer}, the last reason being {last}");
-            self.violation("honest-not-banned", detail);
+    /// An honest node knows who this host is.
+    fn served(&self, host: HostName) {
+        let started = self.lock().unserved.remove(&host);
+        if let Some(started) = started {
+            let took = Trace::now().saturating_sub(started);
+            let detail = || format!("nobody had verified {host} until {took:?} after its start");
+            self.unless(took <= SERVED_WITHIN, "newcomers-are-served", detail);
         }
+    }
+
+    fn banned(&self, by: HostName, peer: HostName, last: &str) {
+        let cheats = self.0.misdeeds.contains_key(&peer);
+        if cheats {
+            *self.lock().bans.entry(peer).or_default() += 1;
+        }
+        let detail = || format!("{by} has banned {peer}, the last reason being {last}");
+        self.unless(cheats, "honest-not-banned", detail);
     }
 
     /// Judges at the end of a run what only the end shows, and says what was done.
@@ -173,11 +183,9 @@ impl Hostile {
         // Where something did not hold, the run has ended early, perhaps before an attack.
         if self.0.violations.is_empty() {
             for (host, started) in self.lock().unserved.clone() {
-                if now.saturating_sub(started) > SERVED_WITHIN {
-                    let detail =
-                        format!("nobody has verified {host}, which started at {started:?}");
-                    self.violation("newcomers-are-served", detail);
-                }
+                let in_time = now.saturating_sub(started) <= SERVED_WITHIN;
+                let detail = || format!("nobody has verified {host}, which started at {started:?}");
+                self.unless(in_time, "newcomers-are-served", detail);
             }
             for (host, misdeed) in &self.0.misdeeds {
                 if !self.0.may_idle.contains(host) {
@@ -202,13 +210,16 @@ impl Hostile {
 
     fn judge(&self, host: HostName, misdeed: Misdeed, oracle: &Oracle, chain: &Chain) {
         let done = self.deeds(host).done();
+        let detail = || format!("{host} ({misdeed}) has done nothing");
+        self.unless(!done.is_empty(), "attack-takes-place", detail);
         if done.is_empty() {
-            let detail = format!("{host} ({misdeed}) has done nothing");
-            return self.violation("attack-takes-place", detail);
+            return;
         }
-        if is_to_be_banned(misdeed) && self.bans(host) == 0 {
-            let detail = format!("nobody has banned {host} ({misdeed})");
-            self.violation("attacker-banned", detail);
+        // What it got was told when it got it.
+        self.0.violations.checked("attack-gains-nothing");
+        if is_to_be_banned(misdeed) {
+            let detail = || format!("nobody has banned {host} ({misdeed})");
+            self.unless(self.bans(host) > 0, "attacker-banned", detail);
         }
         if done.contains_key(FALSE_RESULT) {
             let accounts = self.0.accounts.get(&host).into_iter().flatten();
@@ -222,17 +233,17 @@ impl Hostile {
                 })
                 .collect();
             match found.map(|found| found.first().copied()) {
-                Ok(Some(lowest)) if lowest < INITIAL_REPUTATION => {}
-                Ok(_) => {
-                    let detail = format!("{host} ({misdeed}) has lied and lost no reputation");
-                    self.violation("liar-loses-reputation", detail);
+                Ok(lowest) => {
+                    let lost = lowest.is_some_and(|lowest| lowest < INITIAL_REPUTATION);
+                    let detail = || format!("{host} ({misdeed}) has lied and lost no reputation");
+                    self.unless(lost, "liar-loses-reputation", detail);
                 }
                 Err(error) => self.violation("chain-readable", error.to_string()),
             }
         }
-        if misdeed == Misdeed::User(UserMisdeed::Spamming) && !done.contains_key(REFUSED) {
-            let detail = format!("no job of {host} was refused");
-            self.violation("spam-is-refused", detail);
+        if misdeed == Misdeed::User(UserMisdeed::Spamming) {
+            let detail = || format!("no job of {host} was refused");
+            self.unless(done.contains_key(REFUSED), "spam-is-refused", detail);
         }
     }
 
@@ -243,19 +254,26 @@ impl Hostile {
             .misdeeds
             .iter()
             .filter(|(_, misdeed)| **misdeed == Misdeed::Worker(WorkerMisdeed::Farming));
+        let mut farmers = farmers.peekable();
+        if farmers.peek().is_none() {
+            return;
+        }
         let accounts =
             farmers.flat_map(|(host, _)| self.0.accounts.get(host).into_iter().flatten());
         let books = oracle.books();
         let claimed: u128 = accounts.map(|account| books.claimed_by(*account)).sum();
         let settled = books.settled_capacity();
-        if claimed > settled / FREE_SHARE_DIVISOR {
-            let detail = format!("farmers were paid for {claimed} of a capacity of {settled}");
-            self.violation("free-share-capped", detail);
-        }
+        let detail = || format!("farmers were paid for {claimed} of a capacity of {settled}");
+        let holds = claimed <= settled / FREE_SHARE_DIVISOR;
+        self.unless(holds, "free-share-capped", detail);
     }
 
     fn bans(&self, host: HostName) -> u64 {
         self.lock().bans.get(&host).copied().unwrap_or_default()
+    }
+
+    fn unless(&self, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
+        self.0.violations.unless(holds, invariant, detail);
     }
 
     fn violation(&self, invariant: &str, detail: String) {

@@ -133,11 +133,15 @@ impl State {
                 continue;
             }
             let lasted = now.saturating_sub(since);
-            if lasted >= ALARMED_WITHIN && !watched.is_disturbed && !watched.has_alarmed {
-                self.violations.add(
-                    "isolation-is-noticed",
-                    format!("{host} was cut off for {lasted:?} and raised no alarm"),
-                );
+            if lasted >= NOTICED_WITHIN {
+                // It was told when it cast one.
+                self.violations.checked("isolated-casts-no-vote");
+            }
+            if lasted >= ALARMED_WITHIN && !watched.is_disturbed {
+                let (alarmed, invariant) = (watched.has_alarmed, "isolation-is-noticed");
+                self.violations.unless(alarmed, invariant, || {
+                    format!("{host} was cut off for {lasted:?} and raised no alarm")
+                });
             }
             *watched = Watched::default();
         }

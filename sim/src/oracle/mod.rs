@@ -161,6 +161,7 @@ impl Oracle {
         for failed in receipts.iter().filter(|receipt| !receipt.status()) {
             let round = self.books.tally().last_round;
             let (from, hash) = (failed.from, failed.transaction_hash);
+            self.violations.checked("no-storm-of-reverts");
             if let Some((invariant, detail)) = self.failures.enter(round, from, hash) {
                 self.violations
                     .add(invariant, format!("block {number}: {detail}"));
@@ -196,6 +197,7 @@ impl Oracle {
     /// Compares the contracts' books, as they are now, with the oracle's.
     pub fn compare(&mut self, chain: &Chain) {
         let number = chain.block_number();
+        self.violations.checked("chain-readable");
         match self.balances(chain) {
             Ok(balances) => {
                 for (invariant, detail) in self.books.compare(&balances) {
@@ -221,13 +223,13 @@ impl Oracle {
             return;
         }
         let key = (from, to, keccak256(data));
-        if let Some(before) = self.done.insert(key, number) {
-            let selector = alloy::hex::encode(&data[..SELECTOR_BYTES]);
-            self.violations.add(
-                "transaction-once",
-                format!("{from} calls {selector} of {to} in block {number} as in block {before}"),
-            );
-        }
+        let before = self.done.insert(key, number);
+        self.violations
+            .unless(before.is_none(), "transaction-once", || {
+                let selector = alloy::hex::encode(&data[..SELECTOR_BYTES]);
+                let before = before.unwrap_or_default();
+                format!("{from} calls {selector} of {to} in block {number} as in block {before}")
+            });
     }
 
     /// A call that sends SNO.
@@ -239,6 +241,7 @@ impl Oracle {
             return;
         };
         let made = (from, call.to, call.value);
+        self.violations.checked("transfer-once");
         if let Some((invariant, detail)) = self.transfers.enter(made, number) {
             self.violations.add(invariant, detail);
         }
@@ -274,7 +277,7 @@ impl Oracle {
         self.books.draws()
     }
 
-    /// How often each invariant was checked.
+    /// How often each invariant of the books was checked.
     pub fn checks(&self) -> BTreeMap<String, u64> {
         self.books.checks()
     }

@@ -22,8 +22,8 @@ impl Results {
         }
     }
 
-    /// Those that are not true, in words: every task is executed once more.
-    pub fn false_ones(&self) -> Vec<String> {
+    /// For each, what is not true of it, in words: every task is executed once more.
+    pub fn judged(&self) -> Vec<Option<String>> {
         let accepted = self.lock();
         let mut found = Vec::new();
         for (request, outputs) in accepted.iter() {
@@ -31,13 +31,12 @@ impl Results {
             for index in 0..request.tasks.len() {
                 let truth = request.task(index, before).and_then(|task| execute(&task));
                 before = outputs.get(index);
-                if before != truth.as_ref() {
+                let is_false = before != truth.as_ref();
+                found.push(is_false.then(|| {
                     let (user, job) = (request.user, request.nonce + 1);
                     let task = index + 1;
-                    found.push(format!(
-                        "task {task} of job {job} of {user} has a false result"
-                    ));
-                }
+                    format!("task {task} of job {job} of {user} has a false result")
+                }));
             }
         }
         found
@@ -94,7 +93,9 @@ mod tests {
                 request.clone(),
                 outputs.iter().map(|output| (*output).clone()).collect(),
             );
-            results.false_ones()
+            let judged = results.judged();
+            assert_eq!(judged.len(), 2, "every task is judged");
+            judged.into_iter().flatten().collect::<Vec<_>>()
         };
         assert_eq!(found(&[&first, &second]), [""; 0]);
         assert_eq!(

@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256, U256};
 
 use super::super::events::Seen;
 use super::super::settings::approvals;
-use super::{Books, Broke, Broken, part};
+use super::{Books, Broke, part};
 
 /// Part of a distribution, in per cent, of the validators that voted for it.
 const VALIDATORS_PERCENT: u128 = 10;
@@ -176,22 +176,18 @@ impl Books {
 
     /// Compares the open round's proposals and their votes, as the Coordinator counts them, with the logs. Of a round that has
     /// expired it shows none.
-    pub(super) fn compare_votes(&self, proposals: &[(B256, u64)]) -> Vec<Broken> {
+    pub(super) fn compare_votes(&self, proposals: &[(B256, u64)], broke: &mut Broke) {
         let Some(round) = self.round.as_ref().filter(|_| !proposals.is_empty()) else {
-            return Vec::new();
+            return;
         };
         let votes_for = |hash: &B256| round.voters_of(*hash).len();
         let counted = round.proposals.iter();
         let counted: Vec<(B256, u64)> = counted
             .map(|hash| (*hash, votes_for(hash) as u64))
             .collect();
-        if counted == proposals {
-            return Vec::new();
-        }
-        let detail = format!(
-            "round {} has {proposals:?} on chain, {counted:?} by the logs",
-            round.number
-        );
-        vec![("votes-are-counted", detail)]
+        broke.unless(counted == proposals, "votes-are-counted", || {
+            let number = round.number;
+            format!("round {number} has {proposals:?} on chain, {counted:?} by the logs")
+        });
     }
 }

@@ -24,8 +24,6 @@ pub struct Timeline {
     /// Time in microseconds, sender, receiver, bytes.
     messages: Vec<(u64, usize, usize, u64)>,
     events: Vec<Value>,
-    /// Faults that are not over: since when (microseconds), kind and hosts, as the trace has them.
-    under_way: Vec<(u64, String, String)>,
     last: Duration,
 }
 
@@ -47,19 +45,6 @@ impl Timeline {
             return;
         }
         let message = line["message"].as_str().unwrap_or_default();
-        let field = |name: &str| line["fields"][name].as_str().unwrap_or_default().to_owned();
-        match message {
-            "fault" => self.under_way.push((micros, field("kind"), field("hosts"))),
-            "fault over" => {
-                let over = (field("kind"), field("hosts"));
-                let began =
-                    |(_, kind, hosts): &(u64, String, String)| (kind, hosts) == (&over.0, &over.1);
-                if let Some(place) = self.under_way.iter().position(began) {
-                    self.under_way.remove(place);
-                }
-            }
-            _ => {}
-        }
         self.events
             .push(json!([micros, host, level, message, values(line)]));
     }
@@ -93,9 +78,12 @@ impl Timeline {
         let mut rows: Vec<usize> = (0..self.hosts.len()).collect();
         rows.sort_by_key(|host| order(&self.hosts[*host]));
         let (bundled, messages) = self.arrows();
+        // A replay may be asked to tell a part only.
+        let end = self.last.as_micros() as u64;
         let violations: Vec<Value> = record
             .violations
             .iter()
+            .filter(|v| (v.virtual_seconds * 1e6) as u64 <= end)
             .map(|v| json!([(v.virtual_seconds * 1e6) as u64, v.invariant, v.detail]))
             .collect();
         let places = |hosts: &mut dyn Iterator<Item = &str>| -> Vec<usize> {
@@ -103,18 +91,13 @@ impl Timeline {
                 .filter_map(|host| self.hosts.iter().position(|known| known == host))
                 .collect()
         };
-        let over = record.faults.iter().map(|f| {
+        let faults = record.faults.iter().map(|f| {
             let hosts = places(&mut f.hosts.iter().map(String::as_str));
             let from = (f.at_seconds * 1e6) as u64;
             let to = ((f.at_seconds + f.lasted_seconds) * 1e6) as u64;
-            json!([from, to, f.kind, hosts, f.effect])
+            (from <= end).then(|| json!([from, to.min(end), f.kind, hosts, f.effect]))
         });
-        let end = self.last.as_micros() as u64;
-        let under_way = self.under_way.iter().map(|(from, kind, hosts)| {
-            let hosts = places(&mut hosts.split(' '));
-            json!([from, end, kind, hosts, "not over when the run ended"])
-        });
-        let faults: Vec<Value> = over.chain(under_way).collect();
+        let faults: Vec<Value> = faults.flatten().collect();
         let data = json!({
             "scenario": record.scenario,
             "seed": record.seed.to_string(),
@@ -184,22 +167,6 @@ mod tests {
         assert!(bundled && arrows.len() <= MOMENTS as usize + 2);
         let count: u64 = arrows.iter().filter_map(|arrow| arrow[4].as_u64()).sum();
         assert_eq!(count, timeline.messages() as u64);
-    }
-
-    #[test]
-    fn a_fault_is_under_way_until_it_is_over() {
-        let mut timeline = Timeline::default();
-        let line = |t: u64, message: &str, hosts: &str| {
-            json!({
-                "t": t * 1_000, "host": "simulator", "level": "INFO", "message": message,
-                "fields": { "kind": "pause", "hosts": hosts },
-            })
-        };
-        timeline.add(&line(1, "fault", "worker-1"));
-        timeline.add(&line(2, "fault", "worker-2 worker-3"));
-        timeline.add(&line(3, "fault over", "worker-1"));
-        let left = (2, "pause".to_owned(), "worker-2 worker-3".to_owned());
-        assert_eq!(timeline.under_way, [left]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use smartnodes_node::failpoint;
 use smartnodes_scenarios::{PeerMisdeed, SwarmKind, UserMisdeed, ValidatorMisdeed, WorkerMisdeed};
 
-use crate::oracle::books;
 use crate::run::{Outcome, Record};
+use crate::vocabulary::{INVARIANTS, OUTSIDE_OF_RUNS};
 
 /// What the runs of a sweep have reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -65,7 +65,11 @@ impl Default for Never {
         Never {
             faults: SwarmKind::ALL.iter().map(|(name, _)| owned(name)).collect(),
             points: failpoint::points().into_iter().collect(),
-            checks: books::CHECKED.iter().map(owned).collect(),
+            checks: INVARIANTS
+                .iter()
+                .filter(|name| !OUTSIDE_OF_RUNS.contains(name))
+                .map(owned)
+                .collect(),
             states: failpoint::SOMETIMES.iter().map(owned).collect(),
             events: smartnodes_evm::names::events().into_iter().collect(),
             misdeeds: misdeeds(),

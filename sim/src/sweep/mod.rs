@@ -9,7 +9,7 @@ mod plan;
 pub use children::ChildError;
 pub use coverage::{Coverage, Never, Reached};
 pub use parts::PartError;
-pub use plan::{Job, Seeds, Shard, jobs};
+pub use plan::{Job, PlanError, Seeds, Shard, jobs};
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -230,7 +230,8 @@ impl Failed {
         let case = Case::new(&path, &text, job.seed, reason, seen)?;
         let far = job.variant.adversaries;
         let far = far.map(|n| format!("-{n}")).unwrap_or_default();
-        let file = cases.join(format!("{scenario}-{}{far}.json", job.seed));
+        let swarm = if job.variant.swarm { "-swarm" } else { "" };
+        let file = cases.join(format!("{scenario}-{}{far}{swarm}.json", job.seed));
         case.save(&file)?;
         Ok(format!("cargo sim replay {}", file.display()))
     }

@@ -1,5 +1,6 @@
 //! What a sweep runs: scenarios, seeds, and the share of this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -128,15 +129,41 @@ pub struct Job {
     pub variant: Variant,
 }
 
+/// Most runs of one part: of those that are still to come each takes some memory, and a part of so many takes weeks.
+const RUNS_MAX: u64 = 10_000_000;
+
+/// Why a sweep cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A scenario.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// Two scenarios that nobody could tell apart in records and case files.
+    #[error("{} and {} are both called {name:?}: name each as its file is called", one.display(), other.display())]
+    SameName {
+        /// The name.
+        name: String,
+        /// One file.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// More runs than one part may have.
+    #[error(
+        "{seeds} seeds of {scenarios} scenarios are more than {RUNS_MAX} runs: give fewer seeds, or a part of them with --shard k/n"
+    )]
+    TooMany {
+        /// Seeds.
+        seeds: u64,
+        /// Scenarios, those with a limit twice.
+        scenarios: usize,
+    },
+}
+
 /// The runs of a part: each scenario at `path` (a file, a folder of files, or a library of folders) with each seed, and on
 /// both sides of its limit if it has one; with a `swarm`, on this side only. All scenarios have a first seed before any has
 /// a second.
-pub fn jobs(
-    path: &Path,
-    seeds: Seeds,
-    shard: Shard,
-    swarm: bool,
-) -> Result<Vec<Job>, ScenarioError> {
+pub fn jobs(path: &Path, seeds: Seeds, shard: Shard, swarm: bool) -> Result<Vec<Job>, PlanError> {
     let mut scenarios = Vec::new();
     if path.is_dir() {
         for entry in library(path)? {
@@ -145,8 +172,16 @@ pub fn jobs(
     } else {
         scenarios.push((path.to_owned(), Scenario::load(path)?));
     }
-    for (path, _) in &scenarios {
+    let mut names = BTreeMap::new();
+    for (path, scenario) in &scenarios {
         check_names(path)?;
+        if let Some(other) = names.insert(scenario.name.as_str(), path) {
+            return Err(PlanError::SameName {
+                name: scenario.name.clone(),
+                one: other.clone(),
+                other: path.clone(),
+            });
+        }
     }
     let mut sides = Vec::new();
     for (path, scenario) in scenarios {
@@ -154,6 +189,13 @@ pub fn jobs(
         let far = scenario.limit.filter(|_| !swarm);
         let far = far.map(|limit| Some(limit.fails));
         sides.extend([None].into_iter().chain(far).map(|n| (path.clone(), n)));
+    }
+    let runs = (seeds.to - seeds.from).checked_mul(sides.len() as u64);
+    if runs.is_none_or(|runs| runs / shard.of > RUNS_MAX) {
+        return Err(PlanError::TooMany {
+            seeds: seeds.to - seeds.from,
+            scenarios: sides.len(),
+        });
     }
     let all = (seeds.from..seeds.to).flat_map(|seed| sides.iter().map(move |side| (seed, side)));
     let jobs = all.enumerate().filter_map(|(place, (seed, side))| {

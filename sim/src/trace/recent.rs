@@ -12,12 +12,20 @@ use super::SIMULATOR;
 const KEPT: usize = 512;
 /// How many of them are told.
 const TOLD: usize = 10;
+/// Levels of events that tell of the run as a whole, beside all of the simulator: what goes wrong.
+const NOTABLE: [&str; 2] = ["WARN", "ERROR"];
 /// The chain's host: what happens there concerns everybody.
 const CHAIN: &str = "chain";
 
-/// A ring of events.
+/// Two rings: the latest events, and the latest of those that tell of the run as a whole.
 #[derive(Default)]
-pub(super) struct Recent(VecDeque<Kept>);
+pub(super) struct Recent {
+    all: Ring,
+    notable: Ring,
+}
+
+#[derive(Default)]
+struct Ring(VecDeque<Kept>);
 
 struct Kept {
     at: Duration,
@@ -27,7 +35,27 @@ struct Kept {
 
 impl Recent {
     /// Keeps an event as the line of the trace that it is.
-    pub(super) fn keep(&mut self, at: Duration, host: &Arc<str>, line: &str) {
+    pub(super) fn keep(&mut self, at: Duration, host: &Arc<str>, level: &str, line: &str) {
+        self.all.keep(at, host, line);
+        if **host == *SIMULATOR || NOTABLE.contains(&level) {
+            self.notable.keep(at, host, line);
+        }
+    }
+
+    /// The last ones up to `until` on these hosts, on the chain, and of the simulator, in words. If no host is given, what
+    /// the simulator did and what went wrong, on all.
+    pub(super) fn told(&self, until: Duration, hosts: &[String]) -> Vec<String> {
+        if hosts.is_empty() {
+            return self.notable.told(until, |_| true);
+        }
+        self.all.told(until, |host| {
+            hosts.iter().any(|named| named == host) || [SIMULATOR, CHAIN].contains(&host)
+        })
+    }
+}
+
+impl Ring {
+    fn keep(&mut self, at: Duration, host: &Arc<str>, line: &str) {
         // The oldest one's memory serves again.
         let mut kept = match self.0.len() {
             KEPT => self.0.pop_front().map_or_else(String::new, |old| old.line),
@@ -42,13 +70,7 @@ impl Recent {
         });
     }
 
-    /// The last ones up to `until` on these hosts, on the chain, and of the simulator, in words; on all hosts if none is
-    /// given.
-    pub(super) fn told(&self, until: Duration, hosts: &[String]) -> Vec<String> {
-        let concerns = |host: &str| {
-            let named = hosts.iter().any(|named| named == host);
-            hosts.is_empty() || named || [SIMULATOR, CHAIN].contains(&host)
-        };
+    fn told(&self, until: Duration, concerns: impl Fn(&str) -> bool) -> Vec<String> {
         let mut last: Vec<String> = self
             .0
             .iter()
@@ -98,7 +120,8 @@ mod tests {
             let host: &Arc<str> = &hosts[second % 4];
             let nanos = second * 1_000_000_000;
             let line = format!("{{\"t\":{nanos},\"host\":\"{host}\",\"message\":\"at work\"}}");
-            recent.keep(Duration::from_secs(second as u64), host, &line);
+            let level = if second < 8 { "WARN" } else { "DEBUG" };
+            recent.keep(Duration::from_secs(second as u64), host, level, &line);
         }
         let told = recent.told(Duration::from_secs(1_990), &["worker-1".to_owned()]);
         assert_eq!(told.len(), TOLD);
@@ -109,8 +132,29 @@ mod tests {
             "what comes later is not told"
         );
         assert!(told[0] < told[1], "{told:?}");
-        let all = recent.told(Duration::MAX, &[]);
-        assert!(all.iter().any(|words| words.contains("validator-1")));
-        assert_eq!(recent.0.len(), KEPT);
+        assert_eq!(recent.all.0.len(), KEPT);
+    }
+
+    #[test]
+    fn of_no_host_in_particular_what_went_wrong_is_told_however_long_ago() {
+        let mut recent = Recent::default();
+        let (host, simulator) = (Arc::from("validator-1"), Arc::from("simulator"));
+        let line = |message: &str| format!("{{\"t\":0,\"message\":\"{message}\"}}");
+        recent.keep(Duration::ZERO, &host, "WARN", &line("alarm"));
+        recent.keep(Duration::ZERO, &simulator, "INFO", &line("fault"));
+        for second in 1..2_000 {
+            recent.keep(
+                Duration::from_secs(second),
+                &host,
+                "DEBUG",
+                &line("at work"),
+            );
+        }
+        let told = recent.told(Duration::MAX, &[]);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("alarm") && told[1].contains("fault"),
+            "{told:?}"
+        );
     }
 }

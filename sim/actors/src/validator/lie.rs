@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256, U256, keccak256};
+use libp2p::PeerId;
 use smartnodes_evm::state_update::{StateUpdate, proposal_hash};
 use smartnodes_node::chain::RoundStatus;
 use smartnodes_node::jobs::ledger::Held;
@@ -43,6 +44,8 @@ pub(super) struct Made {
     pub(super) voted_again: bool,
     /// Another payload under the same hash, which it does not yield.
     pub(super) other_payload: Option<SignedPayload>,
+    /// Who has asked for a payload under the hash, in order.
+    pub(super) askers: Vec<PeerId>,
 }
 
 impl Cheat {
@@ -159,6 +162,7 @@ impl Cheat {
             came_late: false,
             voted_again: false,
             other_payload,
+            askers: Vec::new(),
         }))
     }
 

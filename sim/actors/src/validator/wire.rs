@@ -80,11 +80,19 @@ impl Cheat {
         }
     }
 
-    /// What every second peer is shown under the hash that has been proposed.
+    /// What every second peer that asks, beginning with the first, is shown under the hash that has been proposed: the same
+    /// whenever it asks.
     fn other_payload(&self, peer: PeerId, proposal: B256) -> Option<SignedPayload> {
-        let odd = peer.to_bytes().last().is_some_and(|byte| byte % 2 == 1);
-        let made = self.made();
-        let made = made.as_ref().filter(|made| odd && made.hash == proposal)?;
-        made.other_payload.clone()
+        let mut made = self.made();
+        let made = made.as_mut().filter(|made| made.hash == proposal)?;
+        let place = match made.askers.iter().position(|asker| *asker == peer) {
+            Some(place) => place,
+            None => {
+                made.askers.push(peer);
+                made.askers.len() - 1
+            }
+        };
+        let other = made.other_payload.as_ref();
+        other.filter(|_| place.is_multiple_of(2)).cloned()
     }
 }
