@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::B256;
 use smartnodes_actors::{self as actors, FalseValidator, Group};
 use smartnodes_node::identity::Identity;
-use smartnodes_node::node::NodeError;
 use smartnodes_scenarios::{HostName, Scenario, ValidatorMisdeed};
-use tokio::time::sleep;
-use tracing::warn;
 
 use crate::draw;
-use crate::host::{Host, PATIENCE, killed_here};
+use crate::host::{Host, killed_here};
 
 /// What a host's validator does in its node's place, and with whom.
 pub struct FalsePart {
@@ -80,15 +77,9 @@ impl Host {
             };
             match started {
                 Ok(validator) => break validator,
-                Err(NodeError::Chain(error)) => warn!(%error, "the validator cannot start yet"),
-                Err(error) => {
-                    killed_here().await;
-                    self.violations
-                        .add("node-starts", format!("{}: {error}", self.name));
-                    return;
-                }
+                Err(error) if self.can_start_later(&error).await => {}
+                Err(_) => return,
             }
-            sleep(PATIENCE).await;
         };
         let ended = validator.stopped().await;
         killed_here().await;

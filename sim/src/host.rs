@@ -101,23 +101,9 @@ impl Host {
         let mut node = loop {
             match self.start().await {
                 Ok(node) => break node,
-                // An endpoint that does not answer yet is the one reason that passes by itself.
-                Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
-                Err(NodeError::Store(error)) if self.disk.is_damaged() => {
-                    info!(%error, "the node refuses its disk, its operator replaces it");
-                    self.disk.replace();
-                }
-                Err(NodeError::Store(error)) if self.disk.fails() => {
-                    info!(%error, "the node cannot start before its disk works again");
-                }
-                Err(error) => {
-                    killed_here().await;
-                    self.violations
-                        .add("node-starts", format!("{}: {error}", self.name));
-                    return std::future::pending().await;
-                }
+                Err(error) if self.can_start_later(&error).await => {}
+                Err(_) => return std::future::pending().await,
             }
-            sleep(PATIENCE).await;
         };
         let (context, role) = (node.context().clone(), node.role().clone());
         let ended = tokio::select! {
@@ -131,6 +117,30 @@ impl Host {
             format!("a task of {} has ended: {ended:?}", self.name),
         );
         std::future::pending().await
+    }
+
+    /// Waits before another attempt to start, where the reason passes by itself or an operator mends it. Another reason is a
+    /// violation.
+    pub(crate) async fn can_start_later(&self, error: &NodeError) -> bool {
+        match error {
+            // An endpoint that does not answer yet is the one reason that passes by itself.
+            NodeError::Chain(error) => warn!(%error, "the node cannot start yet"),
+            NodeError::Store(error) if self.disk.is_damaged() => {
+                info!(%error, "the node refuses its disk, its operator replaces it");
+                self.disk.replace();
+            }
+            NodeError::Store(error) if self.disk.fails() => {
+                info!(%error, "the node cannot start before its disk works again");
+            }
+            error => {
+                killed_here().await;
+                self.violations
+                    .add("node-starts", format!("{}: {error}", self.name));
+                return false;
+            }
+        }
+        sleep(PATIENCE).await;
+        true
     }
 
     /// A client for each of the chain's endpoints that it knows.

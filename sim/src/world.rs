@@ -228,6 +228,7 @@ pub async fn live(
             Cheating {
                 deeds: hostile.deeds(name),
                 victims: victims.clone(),
+                chain: chain_host.clone(),
             },
             &story,
             (&truth, &results),

@@ -4,18 +4,18 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy::primitives::Address;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use madsim::time::TimeHandle;
 use smartnodes_actors::peer::{Attack, attack};
 use smartnodes_actors::user::{self, Misuse, crowd};
 use smartnodes_actors::worker::conduct::{Conduct, OnChain, cheat};
 use smartnodes_actors::{self as actors, Deeds, FalseWorker, RawStream, RawWire, Stand, Victim};
+use smartnodes_evm::chain::Chain;
 use smartnodes_node::clock::ChainClock;
 use smartnodes_node::identity::Identity;
 use smartnodes_node::node::{NodeConfig, NodeError};
@@ -28,6 +28,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::{Host, PATIENCE, killed_here, wait_for};
+use crate::chain_host::ChainHost;
 use crate::wire::{Endpoint, Wire};
 use crate::world;
 
@@ -39,12 +40,14 @@ const CROWD: usize = 4;
 const AROUND: usize = 16;
 
 /// What a host that cheats is told besides what every host is.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Cheating {
     /// What it does.
     pub deeds: Deeds,
     /// Whom it can attack.
     pub victims: Arc<Victims>,
+    /// The chain: what time it is.
+    pub chain: ChainHost,
 }
 
 /// Who plays by the rules, and who is in league.
@@ -123,7 +126,7 @@ impl Host {
     }
 
     fn stand(&self, misdeed: Misdeed) -> Stand {
-        let Cheating { deeds, victims } = &self.cheating;
+        let Cheating { deeds, victims, .. } = &self.cheating;
         Stand {
             identity: self.keys.now(),
             crowd: crowd_of(self.seed, self.name, misdeed),
@@ -131,10 +134,24 @@ impl Host {
             validators: victims.validators.clone(),
             workers: victims.workers.clone(),
             domain: self.domain(),
-            clock: right_clock(),
+            clock: self.right_clock(),
             settings: self.config.p2p.clone(),
             deeds: deeds.clone(),
         }
+    }
+
+    /// A clock that is right, also when the chain's time has jumped: it follows the blocks for as long as the host runs.
+    fn right_clock(&self) -> ChainClock {
+        let chain = self.cheating.chain.clone();
+        let clock = ChainClock::new(chain.read(Chain::timestamp));
+        let following = clock.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(PATIENCE).await;
+                following.observe(chain.read(Chain::timestamp));
+            }
+        });
+        clock
     }
 
     fn domain(&self) -> Domain {
@@ -159,6 +176,7 @@ impl Host {
                 return self.earn(misdeed, Conduct::Farming(farm)).await;
             }
         };
+        let clock = self.right_clock();
         loop {
             let (wire, identity) = (HostWire(self.endpoint.clone()), self.keys.now());
             let mut worker = FalseWorker::start_counted(
@@ -167,7 +185,7 @@ impl Host {
                 wire.transport(&identity)?,
                 self.config.bootstrap.clone(),
                 self.domain(),
-                right_clock(),
+                clock.clone(),
                 &self.config.p2p,
                 self.cheating.deeds.clone(),
             )?;
@@ -259,10 +277,4 @@ impl Host {
             }
         }
     }
-}
-
-/// A clock that is right: the chain's time began with the run's.
-fn right_clock() -> ChainClock {
-    let unix = TimeHandle::current().now_time().duration_since(UNIX_EPOCH);
-    ChainClock::new(unix.map_or(0, |unix| unix.as_secs()))
 }
