@@ -43,6 +43,8 @@ use cheats::Cheating;
 
 /// Wait before a node that could not start is started again, and between two looks at the chain by its user.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// What is added to the nonce of a job that is submitted anew; a plan has fewer jobs.
+const ANEW: u64 = 1_000_000;
 
 const PRIMES: &[u8] = include_bytes!("../../node/guests/primes.wasm");
 const SUMMARY: &[u8] = include_bytes!("../../node/guests/summary.wasm");
@@ -79,6 +81,8 @@ pub struct Host {
     pub false_part: Option<FalsePart>,
     /// The run's seed.
     pub seed: u64,
+    /// Whether the chain's time jumps in this run.
+    pub time_jumps: bool,
     /// What has been done of the plan.
     pub story: Story,
     /// What workers have really computed.
@@ -215,8 +219,8 @@ impl Host {
         ) {
             return;
         }
-        let request = self.request(index, job);
-        let id = request.job_id(&user.ctx.domain);
+        let mut request = self.request(index, job);
+        let mut id = request.job_id(&user.ctx.domain);
         if self.story.job(self.name, index) == Progress::Waiting {
             let needed = self.needed(user, job).await;
             wait_for(&user.ctx, job.after_update, needed).await;
@@ -238,6 +242,25 @@ impl Host {
                 Err(error @ (UserError::Chain(_) | UserError::Store(_))) => {
                     warn!(job = %id, %error, "job not submitted yet");
                     sleep(PATIENCE).await;
+                }
+                // Chain time that jumps makes a payment too old, and a job late, before anybody can do it. Its user does as
+                // it is told: takes the payment back, and submits the job anew.
+                Err(error @ (UserError::Refused(_) | UserError::Failed(_)))
+                    if self.time_jumps && request.nonce < ANEW =>
+                {
+                    warn!(job = %id, %error, "job given up, to be submitted anew");
+                    match refunds::refund(user, id, request.payment > 0).await {
+                        Ok(()) => {
+                            request.nonce += ANEW;
+                            id = request.job_id(&user.ctx.domain);
+                            self.truth.submitted(id, request.tasks.len() as u64);
+                        }
+                        Err(error) => {
+                            warn!(job = %id, %error, "not given up yet");
+                            sleep(PATIENCE).await;
+                        }
+                    }
+                    killed_here().await;
                 }
                 Err(error) => {
                     warn!(job = %id, %error, "job failed");

@@ -23,8 +23,13 @@ pub(crate) async fn submit_and_cancel(
     if paid {
         user.register().await?;
     }
-    let job = user.submit_job(request).await?;
-    sleep(after).await;
+    let job = request.job_id(&user.ctx.domain);
+    match user.submit_job(request).await {
+        Ok(_) => sleep(after).await,
+        // After a crash the payment may be so old already that nobody takes the job any more.
+        Err(UserError::Refused(refusal)) => info!(%job, %refusal, "refused by all"),
+        Err(error) => return Err(error),
+    }
     refund(user, job, paid).await
 }
 
@@ -51,7 +56,7 @@ pub(crate) async fn submit_in_vain(user: &User, request: JobRequest) -> Result<(
 }
 
 /// Calls a job off until its payment is back.
-async fn refund(user: &User, job: B256, paid: bool) -> Result<(), UserError> {
+pub(crate) async fn refund(user: &User, job: B256, paid: bool) -> Result<(), UserError> {
     while let Some(time) = user.cancel_job(job).await? {
         info!(%job, refundable_at = time, "called off, the payment is not refunded yet");
         sleep(user.ctx.clock.until(time).max(PATIENCE)).await;

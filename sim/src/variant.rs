@@ -58,7 +58,7 @@ impl Variant {
         if self.swarm && scenario.swarm.is_none() {
             strike(&mut table, &scenario);
         }
-        populate(&mut table, seed);
+        populate(&mut table, &scenario.name, seed);
         if table == parse(text)? {
             return Ok((text.to_owned(), scenario));
         }
@@ -105,7 +105,7 @@ fn strike(table: &mut Table, scenario: &Scenario) {
 }
 
 /// Adds the hosts that cheat which the seed draws, and takes the wish for them away.
-fn populate(table: &mut Table, seed: u64) {
+fn populate(table: &mut Table, scenario: &str, seed: u64) {
     let Some(swarm) = table.get_mut("swarm").and_then(Value::as_table_mut) else {
         return;
     };
@@ -113,7 +113,8 @@ fn populate(table: &mut Table, seed: u64) {
         return;
     };
     let below = |what: &str, count: usize| {
-        draw::below(seed, &format!("swarm adversary {what}"), count as u64) as usize
+        let label = format!("swarm of {scenario} adversary {what}");
+        draw::below(seed, &label, count as u64) as usize
     };
     let count = below("count", usize::try_from(most).unwrap_or_default() + 1);
     // One validator at most: a small network bears no more.

@@ -19,7 +19,7 @@ use smartnodes_node::identity::Identity;
 use smartnodes_node::node::NodeConfig;
 use smartnodes_node::p2p::P2pSettings;
 use smartnodes_node::p2p::handshake;
-use smartnodes_scenarios::{HostName, Misdeed, Role, Scenario, UserMisdeed};
+use smartnodes_scenarios::{FaultKind, HostName, Misdeed, Role, Scenario, UserMisdeed};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -578,6 +578,9 @@ fn host(
         cheating,
         false_part: FalsePart::of(scenario, name, identities, seed),
         seed,
+        time_jumps: faults::schedule(scenario, seed)
+            .iter()
+            .any(|strike| matches!(strike.kind, FaultKind::TimeJump { .. })),
         story: story.clone(),
         truth: truth.clone(),
         results: results.clone(),

@@ -36,19 +36,23 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 /// one of them; what it names is far more. It has that refunded when it can.
 pub async fn underpay(user: &User, pattern: JobRequest, deeds: &Deeds) {
     let mut nonce = pattern.nonce;
+    // Always the same, so that it is not forgotten if the user's process ends.
+    let little = pattern.job_id(&user.ctx.domain);
     let mut escrowed = None;
     loop {
-        nonce += 1;
         let request = JobRequest {
             nonce,
             ..pattern.clone()
         };
+        nonce += 1;
         match escrowed {
             // The chain refuses a user that has too little; it goes on without.
             None => {
-                if let Ok(true) = escrow_little(user, &request).await {
+                if let Ok(true) = escrow_little(user, &pattern).await {
                     deeds.did("escrows a pittance");
-                    escrowed = Some(request.job_id(&user.ctx.domain));
+                    escrowed = Some(little);
+                    nonce = pattern.nonce;
+                    continue;
                 }
             }
             Some(job) => {
@@ -76,6 +80,11 @@ async fn escrow_little(user: &User, request: &JobRequest) -> Result<bool, ChainE
     let chain = &user.ctx.chain;
     if chain.token_balance(user.ctx.address()).await?.is_zero() {
         return Ok(false);
+    }
+    // By a process that has ended since.
+    let job = request.job_id(&user.ctx.domain);
+    if chain.job(job).await?.is_some() {
+        return Ok(true);
     }
     user.register().await?;
     let intent = Intent::RequestJob {

@@ -146,13 +146,31 @@ pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
         });
     }
     if let Some(swarm) = &scenario.swarm {
+        // Who is struck for good cannot be struck again.
+        let for_good = strikes
+            .iter()
+            .filter(|strike| strike.lasts == Duration::MAX);
+        let for_good: BTreeSet<&Place> = for_good.flat_map(|strike| &strike.places).collect();
         let hosts: Vec<HostName> = hosts
             .into_iter()
-            .filter(|host| host.role != Role::Peer)
+            .filter(|host| host.role != Role::Peer && !for_good.contains(&Place::Node(*host)))
             .collect();
-        strikes.extend(swarm_strikes(swarm, seed, &hosts, &all));
+        let struck = swarm_strikes(swarm, &scenario.name, seed, &hosts, &all);
+        // What only one validator knows is lost with its disk, and no network can go on without.
+        strikes.extend(struck.into_iter().filter(|strike| {
+            scenario.validators > 1
+                || !matches!(strike.kind, FaultKind::BitFlip | FaultKind::DiskLost)
+                || !strikes_a_validator(strike)
+        }));
     }
     strikes
+}
+
+fn strikes_a_validator(strike: &Strike) -> bool {
+    strike.places.iter().any(|place| match place {
+        Place::Node(host) => host.role == Role::Validator,
+        Place::Chain => false,
+    })
 }
 
 fn only_node(places: &BTreeSet<Place>) -> Option<HostName> {
@@ -209,14 +227,17 @@ fn swarm_points() -> Vec<String> {
     points
 }
 
-/// Faults that a swarm draws: first which kinds this seed knows, then each fault from these.
+/// Faults that a swarm draws: first which kinds this seed knows, then each fault from these. Every scenario, by its name, has
+/// a swarm of its own with the same seed.
 fn swarm_strikes(
     swarm: &Swarm,
+    scenario: &str,
     seed: u64,
     hosts: &[HostName],
     all: &BTreeSet<Place>,
 ) -> Vec<Strike> {
-    let below = |label: &str, count: u64| draw::below(seed, &format!("swarm {label}"), count);
+    let below =
+        |label: &str, count: u64| draw::below(seed, &format!("swarm of {scenario} {label}"), count);
     let mut kinds = swarm.kinds.clone();
     kinds.retain(|kind| below(&format!("knows {kind:?}"), 2) == 1);
     if kinds.is_empty() {
@@ -227,8 +248,10 @@ fn swarm_strikes(
     let mut strikes = Vec::new();
     for index in 0..count {
         let below = |what: &str, count: u64| below(&format!("{index} {what}"), count);
-        let between =
-            |what: &str, from, to| draw::between(seed, &format!("swarm {index} {what}"), from, to);
+        let between = |what: &str, from, to| {
+            let label = format!("swarm of {scenario} {index} {what}");
+            draw::between(seed, &label, from, to)
+        };
         let Some(kind) = kinds.get(below("kind", kinds.len() as u64) as usize) else {
             continue;
         };
