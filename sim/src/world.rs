@@ -308,7 +308,11 @@ pub async fn live(
         if !limit::bears(scenario, &violations.all()) {
             break;
         }
-        missing.extend(idle(scenario, &misdeeds));
+        let over = Instant::now() >= end;
+        // Where the seed strikes, those who cheat may never have occasion.
+        if !over || scenario.swarm.is_none() {
+            missing.extend(idle(scenario, &misdeeds));
+        }
         missing.extend(unseen(
             scenario,
             &points.states(),
@@ -316,7 +320,6 @@ pub async fn live(
             &misdeeds,
         ));
         // Where no update ends the run, it is watched for as long as it may last.
-        let over = Instant::now() >= end;
         if missing.is_empty() && (scenario.updates > 0 || over) {
             sleep(EPILOGUE).await;
             faults.end_lasting().await;
@@ -343,7 +346,9 @@ pub async fn live(
             }
             break;
         }
-        if over {
+        // What is watched till then may be about to claim what was executed last, later where the seed has struck.
+        let is_patient = scenario.updates == 0 && scenario.swarm.is_some();
+        if over && !(is_patient && Instant::now() < end + scenario.chain.update_interval) {
             let at = Trace::now();
             let words: Vec<&str> = missing.iter().map(|lack| lack.words.as_str()).collect();
             let words = words.join("; ");

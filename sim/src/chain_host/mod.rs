@@ -45,6 +45,8 @@ pub struct ChainHost(Arc<Mutex<State>>);
 
 struct State {
     chain: Chain,
+    /// The last block from before the run.
+    first: u64,
     observers: Vec<Observer>,
     rpc: RpcConfig,
     /// What is wrong, by number, and how often it has been felt.
@@ -69,6 +71,7 @@ impl ChainHost {
     /// A host for `chain`.
     pub fn new(chain: Chain, observers: Vec<Observer>) -> ChainHost {
         ChainHost(Arc::new(Mutex::new(State {
+            first: chain.block_number(),
             chain,
             observers,
             rpc: RpcConfig::default(),
@@ -113,8 +116,13 @@ impl ChainHost {
     pub fn reorg(&self, depth: u64, forgets: bool) -> Result<u64, RewindError> {
         let mut state = self.lock();
         let State {
-            chain, observers, ..
+            chain,
+            observers,
+            first,
+            ..
         } = &mut *state;
+        // What was there before the run is nobody's to undo.
+        let depth = depth.min(chain.block_number().saturating_sub(*first));
         let undone = if forgets {
             chain.reorg_forgetting(depth)?
         } else {

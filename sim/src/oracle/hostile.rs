@@ -67,6 +67,8 @@ struct Shared {
     deeds: BTreeMap<HostName, Deeds>,
     /// Hosts that need not find occasion.
     may_idle: BTreeSet<HostName>,
+    /// Whether the seed strikes: then those who cheat may have no occasion.
+    is_struck: bool,
     /// Whether hosts without a role attack, and nothing else goes wrong besides.
     is_attacked: bool,
     violations: Violations,
@@ -109,6 +111,7 @@ impl Hostile {
             accounts,
             deeds: deeds.map(|host| (*host, Deeds::default())).collect(),
             may_idle: scenario.may_idle.clone(),
+            is_struck: scenario.swarm.is_some(),
             is_attacked: scenario.peers > 0 && scenario.swarm.is_none(),
             violations: violations.clone(),
             state: Mutex::default(),
@@ -211,7 +214,8 @@ impl Hostile {
     fn judge(&self, host: HostName, misdeed: Misdeed, oracle: &Oracle, chain: &Chain) {
         let done = self.deeds(host).done();
         let detail = || format!("{host} ({misdeed}) has done nothing");
-        self.unless(!done.is_empty(), "attack-takes-place", detail);
+        let holds = !done.is_empty() || self.0.is_struck;
+        self.unless(holds, "attack-takes-place", detail);
         if done.is_empty() {
             return;
         }
