@@ -81,8 +81,8 @@ pub struct Host {
     pub false_part: Option<FalsePart>,
     /// The run's seed.
     pub seed: u64,
-    /// Whether the chain's time jumps in this run.
-    pub time_jumps: bool,
+    /// Whether a payment can become too old before its job is done.
+    pub payments_age: bool,
     /// What has been done of the plan.
     pub story: Story,
     /// What workers have really computed.
@@ -194,6 +194,8 @@ impl Host {
         if self.story.transfer(index) == Progress::Waiting {
             wait_for(context, transfer.after_update, amount).await;
             self.story.set_transfer(index, Progress::Begun);
+        } else if self.disk.usage().replaced > 0 {
+            self.truth.forgotten((context.address(), to, amount));
         }
         let reference = B256::from(draw::bytes(self.seed, &format!("transfer {index}")));
         while let Err(error) = context
@@ -243,10 +245,10 @@ impl Host {
                     warn!(job = %id, %error, "job not submitted yet");
                     sleep(PATIENCE).await;
                 }
-                // Chain time that jumps makes a payment too old, and a job late, before anybody can do it. Its user does as
-                // it is told: takes the payment back, and submits the job anew.
+                // A payment that is too old, or a job that is late, before anybody could do it. Its user does as it is told:
+                // takes the payment back, and submits the job anew.
                 Err(error @ (UserError::Refused(_) | UserError::Failed(_)))
-                    if self.time_jumps && request.nonce < ANEW =>
+                    if self.payments_age && request.nonce < ANEW =>
                 {
                     warn!(job = %id, %error, "job given up, to be submitted anew");
                     match refunds::refund(user, id, request.payment > 0).await {

@@ -19,7 +19,9 @@ use smartnodes_node::identity::Identity;
 use smartnodes_node::node::NodeConfig;
 use smartnodes_node::p2p::P2pSettings;
 use smartnodes_node::p2p::handshake;
-use smartnodes_scenarios::{FaultKind, HostName, Misdeed, Role, Scenario, UserMisdeed};
+use smartnodes_scenarios::{
+    FaultKind, HostName, Misdeed, Role, Scenario, UserMisdeed, ValidatorMisdeed,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -583,14 +585,21 @@ fn host(
         cheating,
         false_part: FalsePart::of(scenario, name, identities, seed),
         seed,
-        time_jumps: faults::schedule(scenario, seed)
-            .iter()
-            .any(|strike| matches!(strike.kind, FaultKind::TimeJump { .. })),
+        payments_age: payments_age(scenario, seed),
         story: story.clone(),
         truth: truth.clone(),
         results: results.clone(),
         violations: violations.clone(),
     }
+}
+
+/// Whether a payment can become too old before its job is done, with nobody to blame who plays by the rules: chain time jumps,
+/// or validators keep jobs for no good.
+fn payments_age(scenario: &Scenario, seed: u64) -> bool {
+    let mut strikes = faults::schedule(scenario, seed).into_iter();
+    let mut misdeeds = scenario.validator_misdeeds.values();
+    strikes.any(|strike| matches!(strike.kind, FaultKind::TimeJump { .. }))
+        || misdeeds.any(|misdeed| matches!(misdeed, ValidatorMisdeed::Stonewalling))
 }
 
 fn start_host(host: Host, trace: &Trace) -> madsim::task::NodeId {

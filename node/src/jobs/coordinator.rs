@@ -96,6 +96,12 @@ async fn is_network(ctx: &Context, network: &str) -> Result<bool, ChainError> {
     ctx.chain.is_network(network).await
 }
 
+/// How long a payment must stay escrowed for a job to be admitted, in seconds: the next update is due within an interval, and is
+/// executed well before the one after it.
+pub(crate) fn escrow_needed(interval: u64) -> u64 {
+    interval.saturating_add(interval / 2)
+}
+
 /// A payment must be escrowed, and stay so until an update can have paid the workers with it.
 async fn check_payment(
     validator: &Validator,
@@ -112,9 +118,7 @@ async fn check_payment(
         })?;
     let job = request.job_id(&ctx.domain);
     let cancellable = ctx.chain.cancellable_at(job).await.map_err(unavailable)?;
-    // The next update is due within an interval, and is executed well before the one after it.
-    let needed = interval.saturating_add(interval / 2);
-    if cancellable < ctx.clock.now().saturating_add(needed) {
+    if cancellable < ctx.clock.now().saturating_add(escrow_needed(interval)) {
         sometimes!("job/payment-too-old");
         return Err(Refusal::Invalid(format!(
             "the payment can be taken back at {cancellable}, before it is sure that an update has used it; cancel it then, and escrow it for a new job"

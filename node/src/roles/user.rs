@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::context::{Context, Peer};
 use crate::chain::{ChainError, Intent, JobState};
 use crate::failpoint::sometimes;
-use crate::jobs::coordinator::DEADLINE_ROUNDS;
+use crate::jobs::coordinator::{DEADLINE_ROUNDS, escrow_needed};
 use crate::jobs::{Delivery, JobError, JobRequest, JobStatus};
 use crate::p2p::handshake::Role;
 use crate::p2p::wire::{Refusal, Request, Response};
@@ -118,7 +118,15 @@ struct Coordinator {
     wallet: Address,
     /// When it last said that the job is under way.
     heard: Instant,
-    /// Chain time (seconds) from which it is not believed that the job is under way still.
+    /// How long it has.
+    patience: Patience,
+}
+
+/// How long a validator is given for a job, in chain time (seconds).
+struct Patience {
+    /// From then on another one is asked too.
+    turn_at: u64,
+    /// From then on it is not believed that the job is under way still.
     over_at: u64,
 }
 
@@ -347,7 +355,7 @@ impl User {
                     coordinator = Some(Coordinator {
                         wallet,
                         heard: Instant::now(),
-                        over_at: self.over_at().await,
+                        patience: self.patience(job, signed.body.payment > 0).await,
                     });
                 }
                 tokio::time::sleep(POLL).await;
@@ -373,13 +381,22 @@ impl User {
                     Answer::Failed(reason) if is_coordinator => {
                         return Err(UserError::Failed(reason));
                     }
-                    Answer::Going if is_coordinator && self.ctx.clock.now() < current.over_at => {
-                        current.heard = Instant::now();
-                    }
+                    Answer::Going if is_coordinator => current.heard = Instant::now(),
                     _ => {}
                 }
             }
-            if current.heard.elapsed() > PATIENCE || search.given_up.contains(&current.wallet) {
+            let now = self.ctx.clock.now();
+            if now >= current.patience.over_at && !search.given_up.contains(&current.wallet) {
+                let reason = format!(
+                    "validator {} has it under way for longer than any job may be",
+                    current.wallet
+                );
+                search.give_up(current.wallet, &validators, UserError::Failed(reason))?;
+            }
+            if current.heard.elapsed() > PATIENCE
+                || now >= current.patience.turn_at
+                || search.given_up.contains(&current.wallet)
+            {
                 sometimes!("user/other-validator");
                 info!(%job, validator = %current.wallet, "given up for another validator");
                 coordinator = None;
@@ -388,17 +405,31 @@ impl User {
         }
     }
 
-    /// The chain time (seconds) at which a job that is admitted now has ended at the latest, one way or another.
-    async fn over_at(&self) -> u64 {
-        let now = self.ctx.clock.now();
-        match self.ctx.chain.round_status().await {
-            Ok(status) => {
-                now.saturating_add((DEADLINE_ROUNDS + 1).saturating_mul(status.update_interval))
-            }
+    /// How long a validator that admits the job now is given for it. It may keep it for no good, so another one must hear of a
+    /// paid job while it can still be settled with the payment: nobody admits it later.
+    async fn patience(&self, job: B256, is_paid: bool) -> Patience {
+        let limits = async {
+            let interval = self.ctx.chain.round_status().await?.update_interval;
+            let refundable = match is_paid {
+                true => self.ctx.chain.cancellable_at(job).await?,
+                false => u64::MAX,
+            };
+            Ok::<_, ChainError>((interval, refundable))
+        };
+        let (interval, refundable) = match limits.await {
+            Ok(limits) => limits,
             Err(error) => {
-                debug!(%error, "how long the job may take is not known");
-                u64::MAX
+                debug!(%job, %error, "how long the job may take is not known");
+                let (turn_at, over_at) = (u64::MAX, u64::MAX);
+                return Patience { turn_at, over_at };
             }
+        };
+        let now = self.ctx.clock.now();
+        let over_at = now.saturating_add((DEADLINE_ROUNDS + 1).saturating_mul(interval));
+        let turn_at = refundable.saturating_sub(escrow_needed(interval) + interval / 4);
+        Patience {
+            turn_at: if turn_at > now { turn_at } else { u64::MAX },
+            over_at,
         }
     }
 

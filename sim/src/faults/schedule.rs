@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use smartnodes_node::failpoint;
 use smartnodes_scenarios::{
-    Direction, FaultKind, HostName, Latency, Moment, PartitionStyle, Percent, Role, Scenario,
-    Swarm, SwarmKind, Unsynced, Victim, When,
+    Direction, FaultKind, HostName, Latency, Misdeed, Moment, PartitionStyle, PeerMisdeed, Percent,
+    Role, Scenario, Swarm, SwarmKind, Unsynced, Victim, When,
 };
 
 use crate::draw;
@@ -156,14 +156,22 @@ pub fn schedule(scenario: &Scenario, seed: u64) -> Vec<Strike> {
             .filter(|host| host.role != Role::Peer && !for_good.contains(&Place::Node(*host)))
             .collect();
         let struck = swarm_strikes(swarm, &scenario.name, seed, &hosts, &all);
-        // What only one validator knows is lost with its disk, and no network can go on without.
-        strikes.extend(struck.into_iter().filter(|strike| {
-            scenario.validators > 1
-                || !matches!(strike.kind, FaultKind::BitFlip | FaultKind::DiskLost)
-                || !strikes_a_validator(strike)
+        strikes.extend(struck.into_iter().filter(|strike| match strike.kind {
+            // What only one validator knows is lost with its disk, and no network can go on without.
+            FaultKind::BitFlip | FaultKind::DiskLost => {
+                scenario.validators > 1 || !strikes_a_validator(strike)
+            }
+            // Nobody can tell an impostor whose only endpoint vouches for it.
+            FaultKind::RpcLies => !has_impostors(scenario),
+            _ => true,
         }));
     }
     strikes
+}
+
+fn has_impostors(scenario: &Scenario) -> bool {
+    let mut misdeeds = scenario.misdeeds.values();
+    misdeeds.any(|misdeed| matches!(misdeed, Misdeed::Peer(PeerMisdeed::Impostor)))
 }
 
 fn strikes_a_validator(strike: &Strike) -> bool {

@@ -246,6 +246,11 @@ impl Books {
         broke.broken
     }
 
+    /// What was really done.
+    pub(super) fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
     /// Workers that had done several challenges a whole round before the last update, and were never paid. (A single one
     /// may have been lost with its validator or worker.)
     pub fn unpaid(&self) -> Vec<Address> {

@@ -242,7 +242,8 @@ impl Oracle {
         };
         let made = (from, call.to, call.value);
         self.violations.checked("transfer-once");
-        if let Some((invariant, detail)) = self.transfers.enter(made, number) {
+        let times_forgotten = self.books.truth().times_forgotten(&made);
+        if let Some((invariant, detail)) = self.transfers.enter(made, number, times_forgotten) {
             self.violations.add(invariant, detail);
         }
     }

@@ -29,12 +29,17 @@ impl Transfers {
         Self { planned, made }
     }
 
-    /// A transfer was made in a block.
-    pub(super) fn enter(&mut self, transfer: Planned, block: u64) -> Option<Broken> {
+    /// A transfer was made in a block; so often its sender had to begin anew without knowing of it.
+    pub(super) fn enter(
+        &mut self,
+        transfer: Planned,
+        block: u64,
+        times_forgotten: usize,
+    ) -> Option<Broken> {
         let planned = *self.planned.get(&transfer)?;
         let made = self.made.entry(transfer).or_default();
         made.push(block);
-        (made.len() > planned).then(|| {
+        (made.len() > planned + times_forgotten).then(|| {
             let (from, to, amount) = transfer;
             let detail = format!(
                 "{from} sends {amount} to {to} in blocks {made:?}, which is on the plan {planned} times"
@@ -60,12 +65,15 @@ mod tests {
         let [a, b] = [1, 2].map(Address::repeat_byte);
         let transfer = (a, b, U256::from(5));
         let mut transfers = Transfers::new([transfer, transfer]);
-        assert_eq!(transfers.enter((b, a, U256::from(5)), 3), None);
-        assert_eq!(transfers.enter(transfer, 4), None);
-        assert_eq!(transfers.enter(transfer, 5), None);
+        assert_eq!(transfers.enter((b, a, U256::from(5)), 3, 0), None);
+        assert_eq!(transfers.enter(transfer, 4, 0), None);
+        assert_eq!(transfers.enter(transfer, 5, 0), None);
         transfers.rewind(4);
-        assert_eq!(transfers.enter(transfer, 6), None);
-        let third = transfers.enter(transfer, 7);
+        assert_eq!(transfers.enter(transfer, 6, 0), None);
+        let third = transfers.enter(transfer, 7, 0);
         assert_eq!(third.map(|(name, _)| name), Some("transfer-once"));
+        // By a node that has lost its disk.
+        assert_eq!(transfers.enter(transfer, 8, 2), None);
+        assert!(transfers.enter(transfer, 9, 2).is_some());
     }
 }

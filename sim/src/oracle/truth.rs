@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy::primitives::{Address, B256};
 
+use super::transfers::Planned;
 use crate::trace::Seen;
 
 /// Prefix of worker hosts' names: only they can tell of work.
@@ -36,6 +37,8 @@ struct Work {
     false_proposals: BTreeSet<B256>,
     /// Wallets of those who do not play by the rules.
     faithless: BTreeSet<Address>,
+    /// How often each transfer was begun anew by a node that had lost what it knew of it.
+    forgotten: BTreeMap<Planned, usize>,
 }
 
 impl Truth {
@@ -105,6 +108,17 @@ impl Truth {
     /// Whether the owner of this wallet plays by the rules.
     pub fn is_honest(&self, wallet: Address) -> bool {
         !self.lock().faithless.contains(&wallet)
+    }
+
+    /// A node begins a transfer of which it has lost all that it knew.
+    pub fn forgotten(&self, transfer: Planned) {
+        *self.lock().forgotten.entry(transfer).or_default() += 1;
+    }
+
+    /// How often a transfer was begun anew by a node that had lost what it knew of it.
+    pub fn times_forgotten(&self, transfer: &Planned) -> usize {
+        let work = self.lock();
+        work.forgotten.get(transfer).copied().unwrap_or_default()
     }
 
     /// Capacity that all workers have computed so far.
