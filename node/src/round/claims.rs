@@ -18,8 +18,12 @@ use crate::p2p::wire::{Refusal, Request, Response};
 use crate::roles::context::Context;
 use crate::store::{Store, StoreError, Table};
 
-/// How many of the latest distributions are looked at again after they were claimed.
+/// How many of the latest distributions are looked at again after they were claimed: at each look, and once for each new one.
+/// An endpoint that lies for a while costs nobody a reward.
 const RECHECKED: u64 = 2;
+const RECHECKED_ONCE_MORE: u64 = 32;
+/// How many distributions are looked at in a row: an endpoint may tell any number.
+const LOOKED_AT: u64 = 1_024;
 /// Trees kept in memory; older ones are built again when they are asked for.
 const TREES_MAX: usize = 8;
 
@@ -103,6 +107,7 @@ pub enum ClaimError {
 /// Claims every reward of a worker until the node stops.
 pub async fn run(ctx: Arc<Context>) {
     let mut wait = Duration::from_secs(1);
+    let mut known = 0;
     loop {
         tokio::time::sleep(wait).await;
         let interval = match ctx.chain.round_status().await {
@@ -114,7 +119,7 @@ pub async fn run(ctx: Arc<Context>) {
             }
         };
         let timing = Timing::new(interval);
-        wait = match claim_all(&ctx).await {
+        wait = match claim_all(&ctx, &mut known).await {
             Ok(()) => timing.idle,
             Err(error) => {
                 warn!(%error, "not all rewards are claimed");
@@ -138,26 +143,30 @@ struct Ended {
 }
 
 /// Claims what has not been claimed. The latest distributions are looked at again, for a reorganisation may have
-/// dropped them or the claim.
-pub(super) async fn claim_all(ctx: &Context) -> Result<(), ClaimError> {
+/// dropped them or the claim. `known`: how many there were at the last look.
+pub(super) async fn claim_all(ctx: &Context, known: &mut u64) -> Result<(), ClaimError> {
     const NEXT: &[u8] = b"next-claim";
     ctx.chain.redo_undone().await?;
     let mut next = ctx.store.get::<u64>(Table::Meta, NEXT)?.unwrap_or(1);
     let count = ctx.chain.distribution_count().await?;
+    let rechecked = match count == *known {
+        true => RECHECKED,
+        false => RECHECKED_ONCE_MORE,
+    };
+    let ended = |id| ctx.store.get::<Ended>(Table::Meta, &claimed_key(id));
     let mut first_error = None;
-    for id in next..=count {
+    for id in next..=count.min(next.saturating_add(LOOKED_AT)) {
+        if id.saturating_add(rechecked) <= count && ended(id)?.is_some() {
+            continue;
+        }
         match claim(ctx, id).await {
             Ok(ended) => ctx.store.put(Table::Meta, &claimed_key(id), &ended)?,
             // One distribution that cannot be claimed now must not hold up the others.
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    while next.saturating_add(RECHECKED) <= count
-        && ctx
-            .store
-            .get::<Ended>(Table::Meta, &claimed_key(next))?
-            .is_some()
-    {
+    *known = count;
+    while next.saturating_add(RECHECKED_ONCE_MORE) <= count && ended(next)?.is_some() {
         ctx.store.delete(Table::Meta, &claimed_key(next))?;
         next += 1;
         ctx.store.put(Table::Meta, NEXT, &next)?;

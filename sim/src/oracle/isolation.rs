@@ -143,7 +143,7 @@ impl State {
                     format!("{host} was cut off for {lasted:?} and raised no alarm")
                 });
             }
-            *watched = Watched::default();
+            watched.cut_off_since = None;
         }
     }
 
@@ -159,10 +159,15 @@ impl State {
         let Some(watched) = self.watched.get_mut(&host) else {
             return;
         };
+        // It may have been on its own before, and told so then.
+        if message.starts_with("this validator is isolated") {
+            watched.has_alarmed = true;
+        } else if message.starts_with("this validator is not isolated") {
+            watched.has_alarmed = false;
+        }
         let Some(since) = watched.cut_off_since else {
             return;
         };
-        watched.has_alarmed |= message.starts_with("this validator is isolated");
         let lasted = Trace::now().saturating_sub(since);
         if lasted >= NOTICED_WITHIN && ["voted", "proposed"].contains(&message) {
             self.violations.add(

@@ -87,7 +87,7 @@ async fn damaged_claims_are_read_or_refused() {
         let damages = damages().new_tree(&mut runner).expect("any").current();
         println!("{damages:?}");
         let damaged = overwrite(store, &rows, &damages);
-        let _ = claim_all(node.context()).await;
+        let _ = claim_all(node.context(), &mut 0).await;
         for (table, key, _) in damaged {
             store.delete(table, &key).expect("deleted");
         }
