@@ -55,11 +55,22 @@ pub(crate) async fn submit_in_vain(user: &User, request: JobRequest) -> Result<(
     }
 }
 
+/// Waits until chain time has come so far. It is asked again and again: it may jump.
+async fn reaches(user: &User, time: u64) {
+    loop {
+        sleep(PATIENCE).await;
+        match user.ctx.chain.head().await {
+            Ok(head) if head.timestamp < time => {}
+            _ => return,
+        }
+    }
+}
+
 /// Calls a job off until its payment is back.
 pub(crate) async fn refund(user: &User, job: B256, paid: bool) -> Result<(), UserError> {
     while let Some(time) = user.cancel_job(job).await? {
         info!(%job, refundable_at = time, "called off, the payment is not refunded yet");
-        sleep(user.ctx.clock.until(time).max(PATIENCE)).await;
+        reaches(user, time).await;
     }
     let refunded = match user.ctx.chain.job(job).await? {
         Some(escrow) => escrow.state == JobState::Cancelled,

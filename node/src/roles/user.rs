@@ -118,8 +118,8 @@ struct Coordinator {
     wallet: Address,
     /// When it last said that the job is under way.
     heard: Instant,
-    /// How long it has.
-    patience: Patience,
+    /// How long it has; not known where the chain could not be asked.
+    patience: Option<Patience>,
 }
 
 /// How long a validator is given for a job, in chain time (seconds).
@@ -385,8 +385,15 @@ impl User {
                     _ => {}
                 }
             }
+            if current.patience.is_none() {
+                current.patience = self.patience(job, signed.body.payment > 0).await;
+            }
             let now = self.ctx.clock.now();
-            if now >= current.patience.over_at && !search.given_up.contains(&current.wallet) {
+            let is_past = |limit: fn(&Patience) -> u64| {
+                let patience = current.patience.as_ref();
+                patience.is_some_and(|patience| now >= limit(patience))
+            };
+            if is_past(|patience| patience.over_at) && !search.given_up.contains(&current.wallet) {
                 let reason = format!(
                     "validator {} has it under way for longer than any job may be",
                     current.wallet
@@ -394,7 +401,7 @@ impl User {
                 search.give_up(current.wallet, &validators, UserError::Failed(reason))?;
             }
             if current.heard.elapsed() > PATIENCE
-                || now >= current.patience.turn_at
+                || is_past(|patience| patience.turn_at)
                 || search.given_up.contains(&current.wallet)
             {
                 sometimes!("user/other-validator");
@@ -407,7 +414,7 @@ impl User {
 
     /// How long a validator that admits the job now is given for it. It may keep it for no good, so another one must hear of a
     /// paid job while it can still be settled with the payment: nobody admits it later.
-    async fn patience(&self, job: B256, is_paid: bool) -> Patience {
+    async fn patience(&self, job: B256, is_paid: bool) -> Option<Patience> {
         let limits = async {
             let interval = self.ctx.chain.round_status().await?.update_interval;
             let refundable = match is_paid {
@@ -420,17 +427,16 @@ impl User {
             Ok(limits) => limits,
             Err(error) => {
                 debug!(%job, %error, "how long the job may take is not known");
-                let (turn_at, over_at) = (u64::MAX, u64::MAX);
-                return Patience { turn_at, over_at };
+                return None;
             }
         };
         let now = self.ctx.clock.now();
         let over_at = now.saturating_add((DEADLINE_ROUNDS + 1).saturating_mul(interval));
         let turn_at = refundable.saturating_sub(escrow_needed(interval) + interval / 4);
-        Patience {
+        Some(Patience {
             turn_at: if turn_at > now { turn_at } else { u64::MAX },
             over_at,
-        }
+        })
     }
 
     /// Offers the job to the next validator in turn. The one that has admitted it, if it did; an error if all that are
