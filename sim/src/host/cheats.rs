@@ -99,7 +99,17 @@ impl RawWire for HostWire {
 impl Host {
     /// Does what no honest host does; never ends by itself.
     pub(super) async fn cheat(&self, misdeed: Misdeed) -> Infallible {
-        let ended = match misdeed {
+        while let Err(error) = self.cheat_once(misdeed).await {
+            killed_here().await;
+            if !self.can_start_later(&error).await {
+                break;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn cheat_once(&self, misdeed: Misdeed) -> Result<(), NodeError> {
+        match misdeed {
             Misdeed::Worker(misdeed) => self.cheat_as_worker(misdeed).await,
             Misdeed::User(misdeed) => self.cheat_as_user(misdeed).await,
             Misdeed::Peer(misdeed) => {
@@ -112,17 +122,10 @@ impl Host {
                     PeerMisdeed::Malformed => Attack::Malformed,
                     PeerMisdeed::SlowLoris => Attack::SlowLoris,
                 };
-                attack(attacks, &self.stand(Misdeed::Peer(misdeed)))
-                    .await
-                    .map_err(NodeError::from)
+                let stand = self.stand(Misdeed::Peer(misdeed));
+                Ok(attack(attacks, &stand).await?)
             }
-        };
-        killed_here().await;
-        if let Err(error) = ended {
-            self.violations
-                .add("node-starts", format!("{}: {error}", self.name));
         }
-        std::future::pending().await
     }
 
     fn stand(&self, misdeed: Misdeed) -> Stand {
@@ -207,13 +210,7 @@ impl Host {
             deployment: self.deployment.clone(),
         };
         let stand = self.stand(Misdeed::Worker(misdeed));
-        loop {
-            match cheat(conduct.clone(), &stand, &chain).await {
-                Err(NodeError::Chain(error)) => warn!(%error, "the worker cannot start yet"),
-                ended => return ended,
-            }
-            sleep(PATIENCE).await;
-        }
+        cheat(conduct, &stand, &chain).await
     }
 
     async fn cheat_as_user(&self, misdeed: UserMisdeed) -> Result<(), NodeError> {
@@ -234,13 +231,7 @@ impl Host {
 
     /// Cheats through a node that is in order.
     async fn cheat_with_a_node(&self, misdeed: UserMisdeed) -> Result<(), NodeError> {
-        let node = loop {
-            match self.start().await {
-                Err(NodeError::Chain(error)) => warn!(%error, "the node cannot start yet"),
-                started => break started?,
-            }
-            sleep(PATIENCE).await;
-        };
+        let node = self.start().await?;
         let RoleState::User(user) = node.role().clone() else {
             return Ok(());
         };
